@@ -1,0 +1,59 @@
+"""Action and observation spaces, with the attributes of gymnax's own, which take seconds to import."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """The integers 0 to `n` - 1."""
+
+    n: int
+    shape: tuple[int, ...] = ()
+    dtype: Any = jnp.int32
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """Draws uniformly: int32 []."""
+        return jax.random.randint(key, self.shape, 0, self.n, self.dtype)
+
+    def contains(self, x: jax.Array) -> jax.Array:
+        """True where `x` is a member: bool []."""
+        return jnp.all((x >= 0) & (x < self.n))
+
+
+@dataclass(frozen=True)
+class Box:
+    """Arrays of `shape` between `low` and `high`, both included."""
+
+    low: Any
+    high: Any
+    shape: tuple[int, ...]
+    dtype: Any = jnp.float32
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """Draws uniformly: `dtype` [*shape]."""
+        return jax.random.uniform(key, self.shape, minval=self.low, maxval=self.high).astype(self.dtype)
+
+    def contains(self, x: jax.Array) -> jax.Array:
+        """True where every entry of `x` is within the bounds: bool []."""
+        return jnp.all((x >= self.low) & (x <= self.high))
+
+
+@dataclass(frozen=True)
+class Dict:
+    """Named spaces: what a pytree of arrays is a member of."""
+
+    spaces: Mapping[str, Any] = field(default_factory=dict)
+
+    def sample(self, key: jax.Array) -> dict[str, Any]:
+        """Draws each named space with a key of its own."""
+        keys = jax.random.split(key, len(self.spaces))
+        return {name: space.sample(k) for k, (name, space) in zip(keys, self.spaces.items(), strict=True)}
+
+    def contains(self, x: Mapping[str, Any]) -> jax.Array:
+        """True where every named entry is within its space: bool []."""
+        return jnp.all(jnp.stack([space.contains(x[name]) for name, space in self.spaces.items()]))
