@@ -1,0 +1,7 @@
+"""PureRL: reinforcement learning as one compiled JAX program."""
+
+from purerl.runtime import configure
+
+configure()
+
+__version__ = "0.1.0"

@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from purerl.types import TokenGroup
+
 
 @dataclass(frozen=True)
 class Discrete:
@@ -57,3 +59,32 @@ class Dict:
     def contains(self, x: Mapping[str, Any]) -> jax.Array:
         """True where every named entry is within its space: bool []."""
         return jnp.all(jnp.stack([space.contains(x[name]) for name, space in self.spaces.items()]))
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Groups of `num_tokens` tokens of one kind, with `num_features` each between `low` and `high`."""
+
+    num_tokens: int
+    num_features: int
+    kind: int
+    low: Any = -1.0
+    high: Any = 1.0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the values: (tokens, features)."""
+        return self.num_tokens, self.num_features
+
+    def sample(self, key: jax.Array) -> TokenGroup:
+        """Draws values and mask uniformly; values of absent tokens are zero."""
+        key_values, key_mask = jax.random.split(key)
+        mask = jax.random.bernoulli(key_mask, shape=(self.num_tokens,))
+        values = jax.random.uniform(key_values, self.shape, minval=self.low, maxval=self.high)
+        return TokenGroup(values=jnp.where(mask[:, None], values, 0.0), mask=mask, kind=self.kind)
+
+    def contains(self, x: TokenGroup) -> jax.Array:
+        """True where kind and shapes agree and every present value is within the bounds: bool []."""
+        if x.kind != self.kind or x.values.shape != self.shape or x.mask.shape != self.shape[:1]:
+            return jnp.zeros((), bool)
+        return jnp.all(~x.mask[:, None] | ((x.values >= self.low) & (x.values <= self.high)))

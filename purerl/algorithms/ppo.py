@@ -1,0 +1,324 @@
+r"""Proximal policy optimisation.
+
+.. math::
+    L = \mathbb{E}\left[-\min(\rho_t A_t,\ \text{clip}(\rho_t, 1 \pm \epsilon) A_t)
+        + c_v L_t^{V} - c_e H(\pi(\cdot \mid s_t))\right], \qquad
+    \rho_t = \frac{\pi(a_t \mid s_t)}{\pi_{old}(a_t \mid s_t)}
+
+Source: Schulman et al. 2017 (arXiv:1707.06347), equation 9; advantages by GAE (arXiv:1506.02438).
+"""
+
+from functools import partial
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import optax
+import tyro
+from flax import struct
+
+from purerl import losses
+from purerl.normalize import Moments, init_moments, update_moments
+from purerl.permutation import grid_permutation
+from purerl.returns import gae, running_returns
+from purerl.rollout import init_actor, make_pool, unroll
+from purerl.sharding import as_mean, mean_across, num_shards, shard_key, sum_across, sum_metrics
+from purerl.types import Algorithm, Metrics, PyTree, TrainState, Transition
+
+
+@struct.dataclass
+class PPOConfig:
+    """Proximal policy optimisation."""
+
+    num_envs: int = struct.field(pytree_node=False, default=256)
+    """Environments stepped side by side."""
+    num_steps: int = struct.field(pytree_node=False, default=32)
+    """Steps of each environment in one rollout."""
+    num_epochs: int = struct.field(pytree_node=False, default=4)
+    """Passes over each rollout."""
+    num_minibatches: int = struct.field(pytree_node=False, default=8)
+    """Gradient steps in each pass; must divide num_envs * num_steps."""
+    microbatch_size: int = struct.field(pytree_node=False, default=128)
+    """Samples whose gradients are computed at once and added up; 0 for the whole minibatch. Changes nothing
+    but the speed: what fits into the processor's cache is fastest."""
+    num_levels: int = struct.field(pytree_node=False, default=0)
+    """Fresh levels that resets of one rollout draw from; 0 for as many as environments."""
+    stagger: bool = struct.field(pytree_node=False, default=True)
+    """Start the environments at random ages, so that they do not all reset in the same step."""
+    normalize_rewards: bool = struct.field(pytree_node=False, default=True)
+    """Divide rewards by the running standard deviation of the discounted return."""
+    learning_rate: float = 1e-3
+    """Step size of Adam at the start."""
+    final_learning_rate: float = 0.0
+    """Step size at the end of training; linear in between."""
+    gamma: float = 0.99
+    """Discount, in [0, 1]."""
+    gae_lambda: float = 0.95
+    """Decay of the advantage estimator, in [0, 1]."""
+    clip: float = 0.2
+    """How far the probability ratio may move in one update."""
+    value_clip: float = float("inf")
+    """How far the critic may move in one update; inf for no limit."""
+    value_coefficient: float = 0.5
+    """Weight of the critic's loss."""
+    entropy_coefficient: float = 0.0
+    """Weight of the entropy bonus."""
+    max_grad_norm: float = 0.5
+    """Global norm to which gradients are clipped; inf for no limit."""
+    adam_epsilon: float = 1e-5
+    """Added to the denominator of Adam."""
+    total_updates: Annotated[int, tyro.conf.Suppress] = 1
+    """Updates in the whole run, for the schedule; set by the program."""
+    env_params: Annotated[Any, tyro.conf.Suppress] = None
+    """Parameters of the environment."""
+
+
+@struct.dataclass
+class Learner:
+    """Parameters of the network, state of the optimiser, and moments of the discounted return."""
+
+    params: PyTree
+    optimizer: PyTree
+    return_moments: Moments
+
+
+@struct.dataclass
+class Batch:
+    """What the loss needs of each sample; leaves [B, ...]."""
+
+    observation: PyTree
+    action: jax.Array
+    log_prob: jax.Array
+    value: jax.Array
+    advantage: jax.Array
+    target: jax.Array
+
+
+def check_ppo(config: PPOConfig, shards: int = 1) -> None:
+    """Raises ValueError, with one line that names the remedy, where a configuration cannot run."""
+    for name in ("num_envs", "num_steps", "num_epochs", "num_minibatches"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} = {getattr(config, name)} must be at least 1")
+    for name in ("microbatch_size", "num_levels"):
+        if getattr(config, name) < 0:
+            raise ValueError(f"{name} = {getattr(config, name)} must be 0 or more")
+    samples, parts = config.num_envs * config.num_steps, config.num_minibatches * shards
+    if samples % parts:
+        over = f" over {shards} devices" if shards > 1 else ""
+        remedy = -(-samples // parts) * parts
+        raise ValueError(
+            f"num_envs * num_steps = {samples} is not divisible by num_minibatches = {config.num_minibatches}"
+            f"{over}; try num_envs * num_steps = {remedy}"
+        )
+    for name in ("learning_rate", "clip", "value_clip", "max_grad_norm", "adam_epsilon"):
+        if not getattr(config, name) > 0:
+            raise ValueError(f"{name} = {getattr(config, name)} must be above 0")
+    for name in ("final_learning_rate", "value_coefficient", "entropy_coefficient"):
+        if not getattr(config, name) >= 0:
+            raise ValueError(f"{name} = {getattr(config, name)} must be 0 or more")
+    for name in ("gamma", "gae_lambda"):
+        if not 0 <= getattr(config, name) <= 1:
+            raise ValueError(f"{name} = {getattr(config, name)} must lie between 0 and 1")
+
+
+def learning_rate(config: PPOConfig, num_updates: jax.Array) -> jax.Array:
+    """The step size in force: linear from `learning_rate` to `final_learning_rate`, float32 []."""
+    progress = jnp.minimum(num_updates / config.total_updates, 1.0)
+    return config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
+
+
+def make_optimizer(config: PPOConfig, rate: jax.Array) -> optax.GradientTransformation:
+    """Adam behind a clip of the global norm, on one flat vector: one pass over memory, not one a layer."""
+    return optax.flatten(
+        optax.chain(
+            optax.clip_by_global_norm(config.max_grad_norm),
+            optax.scale_by_adam(eps=config.adam_epsilon),
+            optax.scale(-rate),
+        )
+    )
+
+
+def ppo_loss(network: Any, params: PyTree, batch: Batch, config: PPOConfig) -> tuple[jax.Array, Metrics]:
+    """The loss of one microbatch, and what it tells about the update.
+
+    Args:
+        network: `network.apply(params, observations) -> (distribution, values [B])`.
+        params: its parameters.
+        batch: B samples.
+        config: coefficients.
+
+    Returns:
+        Mean loss over the samples, float32 [], and the metrics of this microbatch.
+    """
+    policy, value = network.apply(params, batch.observation)
+    log_ratio = policy.log_prob(batch.action) - batch.log_prob
+    policy_loss = losses.clipped_surrogate(log_ratio, batch.advantage, config.clip)
+    value_loss = losses.clipped_value_loss(value, batch.value, batch.target, config.value_clip)
+    entropy = policy.entropy()
+    loss = policy_loss + config.value_coefficient * value_loss - config.entropy_coefficient * entropy
+    metrics = {
+        "policy_loss": as_mean(policy_loss),
+        "value_loss": as_mean(value_loss),
+        "entropy": as_mean(entropy),
+        "approx_kl": as_mean(losses.approximate_kl(log_ratio)),
+        "clip_fraction": as_mean(jnp.abs(jnp.expm1(log_ratio)) > config.clip),
+    }
+    return loss.mean(), metrics
+
+
+def prepare(
+    transitions: Transition, discounted: jax.Array, moments: Moments, config: PPOConfig, axis_name: str | None
+) -> tuple[Batch, Moments, jax.Array]:
+    """Turns a rollout into samples with advantages and targets.
+
+    Returns:
+        The samples, leaves [T, E, ...], the moments of the discounted return with this rollout in them, and
+        the discounted returns to start from in the next rollout, float32 [E].
+    """
+    t = transitions
+    reward = t.reward
+    if config.normalize_rewards:
+        totals, discounted = running_returns(reward, t.terminated | t.truncated, discounted, config.gamma)
+        moments = update_moments(moments, totals, axis_name)
+        reward = jnp.clip(reward * jax.lax.rsqrt(moments.variance + 1e-8), -10.0, 10.0)
+    advantage = gae(reward, t.value, t.next_value, t.terminated, t.truncated, config.gamma, config.gae_lambda)
+    target = advantage + t.value
+    mean = mean_across(advantage.mean(), axis_name)
+    deviation = jnp.sqrt(mean_across(jnp.square(advantage - mean).mean(), axis_name))
+    batch = Batch(
+        observation=t.observation,
+        action=t.action,
+        log_prob=t.log_prob,
+        value=t.value,
+        advantage=(advantage - mean) / (deviation + 1e-8),
+        target=target,
+    )
+    return batch, moments, discounted
+
+
+def num_microbatches(minibatch: int, wanted: int) -> int:
+    """The fewest equal parts of a minibatch that hold at most `wanted` samples each; 1 where it is 0."""
+    if wanted == 0:
+        return 1
+    return next(parts for parts in range(-(-minibatch // wanted), minibatch + 1) if minibatch % parts == 0)
+
+
+def learn(
+    network: Any, learner: Learner, batch: Batch, key: jax.Array, rate: jax.Array, config: PPOConfig, axis_name
+) -> tuple[Learner, Metrics]:
+    """Epochs of gradient steps over the samples of one rollout, leaves [T, E, ...]."""
+    rows, columns = batch.advantage.shape
+    samples = jax.tree.map(lambda leaf: leaf.reshape(rows * columns, *leaf.shape[2:]), batch)
+    optimizer = make_optimizer(config, rate)
+    minibatch = rows * columns // config.num_minibatches
+    parts = num_microbatches(minibatch, config.microbatch_size)
+    grad = jax.grad(partial(ppo_loss, network), has_aux=True)
+
+    def step(learner, index):
+        def accumulate(gradient, part):
+            taken = jax.tree.map(lambda leaf: leaf[part], samples)
+            gradient_part, metrics = grad(learner.params, taken, config)
+            return jax.tree.map(lambda a, b: a + b / parts, gradient, gradient_part), metrics
+
+        zeros = jax.tree.map(jnp.zeros_like, learner.params)
+        gradient, metrics = jax.lax.scan(accumulate, zeros, index.reshape(parts, -1))
+        gradient = mean_across(gradient, axis_name)
+        updates, optimizer_state = optimizer.update(gradient, learner.optimizer, learner.params)
+        metrics = sum_metrics(metrics) | {"gradient_norm": as_mean(optax.global_norm(gradient))}
+        params = optax.apply_updates(learner.params, updates)
+        return learner.replace(params=params, optimizer=optimizer_state), metrics
+
+    shuffles = jax.vmap(partial(grid_permutation, num_rows=rows, num_columns=columns))
+    index = shuffles(jax.random.split(key, config.num_epochs)).reshape(-1, minibatch)
+    learner, metrics = jax.lax.scan(step, learner, index)
+    return learner, sum_metrics(metrics)
+
+
+def action_metrics(action: jax.Array, space: Any) -> Metrics:
+    """How far a continuous policy strays: share of sampled entries outside the bounds, their mean and spread."""
+    if hasattr(space, "n"):
+        return {}
+    outside = (action < space.low) | (action > space.high)
+    return {
+        "saturated_share": as_mean(outside),
+        "action_mean": as_mean(action),
+        "action_magnitude": as_mean(jnp.abs(action)),
+    }
+
+
+def make_ppo(env: Any, network: Any, axis_name: str | None = None) -> Algorithm:
+    """PPO on an environment with a network.
+
+    Args:
+        env: an environment of the gymnax contract; `config.env_params` are its parameters.
+        network: a flax module, `observations -> (distribution, values)`, with a method `value`.
+        axis_name: mesh axis over which environments are sharded, if any; `config.num_envs` is for all shards.
+    """
+
+    def init(key: jax.Array, config: PPOConfig) -> TrainState:
+        key, network_key, actor_key, pool_key = jax.random.split(key, 4)
+        num_envs = config.num_envs // num_shards(axis_name)
+        actor = init_actor(env, config.env_params, shard_key(actor_key, axis_name), num_envs, config.stagger)
+        pool = make_levels(shard_key(pool_key, axis_name), config)
+        params = network.init(network_key, actor.observation)
+        optimizer = make_optimizer(config, jnp.float32(0.0)).init(params)
+        learner = Learner(params=params, optimizer=optimizer, return_moments=init_moments())
+        return TrainState(learner=learner, actor=actor, curriculum=pool, key=key, num_updates=jnp.int32(0))
+
+    def make_levels(key, config):
+        num_levels = (config.num_levels or config.num_envs) // num_shards(axis_name)
+        return make_pool(env, config.env_params, key, max(num_levels, 1))
+
+    def update(state: TrainState, config: PPOConfig) -> tuple[TrainState, Metrics]:
+        key, rollout_key, level_key, shuffle_key = jax.random.split(state.key, 4)
+        learner = state.learner
+
+        def act(observation, act_key):
+            policy, value = network.apply(learner.params, observation)
+            action, log_prob = policy.sample_and_log_prob(seed=act_key)
+            return action, log_prob, value
+
+        def value_of(observation):
+            return network.apply(learner.params, observation, method="value")
+
+        actor, transitions, metrics = unroll(
+            env=env,
+            params=config.env_params,
+            actor=state.actor,
+            pool=state.curriculum,
+            key=shard_key(rollout_key, axis_name),
+            num_steps=config.num_steps,
+            act=act,
+            value_of=value_of,
+        )
+        batch, moments, discounted = prepare(
+            transitions, actor.discounted_return, learner.return_moments, config, axis_name
+        )
+        rate = learning_rate(config, state.num_updates)
+        learner, learn_metrics = learn(
+            network, learner, batch, shard_key(shuffle_key, axis_name), rate, config, axis_name
+        )
+        metrics |= learn_metrics | action_metrics(batch.action, env.action_space(config.env_params))
+        metrics["explained_variance"] = as_mean(losses.explained_variance(batch.value, batch.target))
+        metrics["learning_rate"] = as_mean(rate)
+        state = TrainState(
+            learner=learner.replace(return_moments=moments),
+            actor=actor.replace(discounted_return=discounted),
+            curriculum=make_levels(shard_key(level_key, axis_name), config),
+            key=key,
+            num_updates=state.num_updates + 1,
+        )
+        return state, sum_across(metrics, axis_name)
+
+    def policy(learner: Learner, observation: PyTree, key: jax.Array, deterministic: bool) -> jax.Array:
+        distribution, _ = network.apply(learner.params, observation)
+        return distribution.mode() if deterministic else distribution.sample(seed=key)
+
+    return Algorithm(
+        init=init,
+        update=update,
+        policy=policy,
+        steps_per_update=lambda config: config.num_envs * config.num_steps,
+    )
+
+

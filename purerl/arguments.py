@@ -1,0 +1,150 @@
+"""The command line of an experiment: tyro reads it, and each of its refusals becomes one line."""
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
+
+import tyro
+
+from purerl.errors import UserError
+from purerl.runs import HOST_OPTIONS, RunOptions
+
+C = TypeVar("C", bound=RunOptions)
+
+_WORDS = {"INT": "a whole number", "FLOAT": "a number", "PATH": "a path", "STR": "a word"}
+
+
+class Request(NamedTuple, Generic[C]):
+    """What was asked for.
+
+    Attributes:
+        config: the configuration from the command line.
+        given: names of the configuration options that were written out.
+        resume: the run to go on with.
+        eval_only: the run to evaluate.
+    """
+
+    config: C
+    given: tuple[str, ...]
+    resume: Path | None
+    eval_only: Path | None
+
+
+def parse(config_class: type[C], argv: Sequence[str] | None = None, description: str | None = None) -> Request[C]:
+    """Read the command line; `--help` prints and exits.
+
+    Args:
+        config_class: frozen dataclass on top of `RunOptions`, with a default for each field.
+        argv: arguments, without the name of the program; None: those of the process.
+        description: first paragraph of the help; None: the docstring of the class.
+
+    Raises:
+        UserError: an option is unknown, misspelt or has a wrong value.
+    """
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    text = description or config_class.__doc__ or ""
+    parsed = _parse_with_tyro(_with_run_choices(config_class), tokens, text)
+    given = tuple(_option_names(tokens))
+    request = Request(config=parsed.config, given=given, resume=parsed.resume, eval_only=parsed.eval_only)
+    _check_choices(request)
+    return request
+
+
+def _with_run_choices(config_class: type[C]) -> Any:
+    """A dataclass with the configuration and, beside it, what is to be done with an earlier run."""
+
+    @dataclass(frozen=True)
+    class Arguments:
+        config: Annotated[config_class, tyro.conf.arg(name="")] = dataclasses.field(default_factory=config_class)  # type: ignore[valid-type]
+        resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+        """Go on with the run in this directory, exactly where its newest checkpoint is."""
+        eval_only: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+        """Evaluate the newest checkpoint of the run in this directory, and train no more."""
+
+    return Arguments
+
+
+def _parse_with_tyro(arguments_class: Any, tokens: list[str], description: str) -> Any:
+    captured = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(captured):
+            return tyro.cli(
+                arguments_class,
+                args=tokens,
+                description=description,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UserError(_in_one_line(captured.getvalue(), tokens, arguments_class)) from None
+
+
+def _in_one_line(printed: str, tokens: list[str], arguments_class: Any) -> str:
+    """What tyro printed in a box, as one sentence."""
+    lines = [line.strip("│╭╮╰╯| ").strip() for line in printed.splitlines()]
+    body = [line for line in lines[1:] if line]
+    rules = [index for index, line in enumerate(body) if not line.strip("─-")]
+    message = " ".join(body[: rules[0]] if rules else body)
+    if message.startswith("Unrecognized"):
+        return _unknown_option(message, tokens, arguments_class)
+    option = re.match(r"Error parsing (--[\w.-]+).*?: (.*)", message)
+    if option is None:
+        return message.replace("argument ", "").replace("Expected", "expected").rstrip(".")
+    name, reason = option.groups()
+    metavar = next((line.partition(" ")[2] for line in body if line.startswith(f"{name} ")), "")
+    wrong = re.search(r"'(.*)'", reason)
+    if wrong and metavar in _WORDS:
+        return f"{name} takes {_WORDS[metavar]}, not {wrong.group(1)!r}"
+    return f"{name}: {reason}" + (f" (expected {metavar})" if metavar else "")
+
+
+def _unknown_option(message: str, tokens: list[str], arguments_class: Any) -> str:
+    unknown = re.sub(r"^.*?options?: *", "", message).split(", ")[0]
+    if not unknown.startswith("--"):
+        previous = tokens[tokens.index(unknown) - 1] if unknown in tokens[1:] else ""
+        hint = f"; {previous} takes fewer values" if previous.startswith("-") else "; options begin with --"
+        return f"{unknown!r} is not an option" + hint
+    names = list(_known_options(arguments_class))
+    last = unknown.strip("-").replace("_", "-").split(".")[-1]
+    same_field = [name for name in names if name.strip("-").split(".")[-1] == last]
+    close = same_field or difflib.get_close_matches(unknown, names, n=1, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close[:3])}?" if close else "--help lists all options"
+    return f"unknown option {unknown}; {hint}"
+
+
+def _known_options(config_class: Any, prefix: str = "--") -> list[str]:
+    names = []
+    default = config_class() if isinstance(config_class, type) else config_class
+    for field in dataclasses.fields(default):
+        value = getattr(default, field.name)
+        nested = dataclasses.is_dataclass(value)
+        name = prefix + field.name.replace("_", "-")
+        is_root_config = nested and isinstance(value, RunOptions)
+        names += _known_options(value, prefix if is_root_config else f"{name}.") if nested else [name]
+    return names
+
+
+def _option_names(tokens: list[str]) -> list[str]:
+    names = [token.partition("=")[0] for token in tokens if token.startswith("--")]
+    return [name for name in names if name.replace("_", "-") not in ("--resume", "--eval-only")]
+
+
+def _check_choices(request: Request[Any]) -> None:
+    if request.resume is not None and request.eval_only is not None:
+        raise UserError("--resume and --eval-only exclude each other; a resumed run is evaluated at its end")
+    earlier = "--resume" if request.resume is not None else "--eval-only" if request.eval_only is not None else None
+    harmless = {"--" + name.replace("_", "-") for name in HOST_OPTIONS if name != "run_dir"}
+    refused = [name for name in request.given if name.replace("_", "-") not in harmless]
+    if earlier and refused:
+        raise UserError(
+            f"{', '.join(refused)} cannot be given with {earlier}: the run keeps its own configuration; "
+            "leave it out, or start a new run"
+        )

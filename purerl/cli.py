@@ -1,0 +1,116 @@
+"""The command of every experiment: train, go on with a run, or evaluate one."""
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from rich.console import Console
+
+from purerl import arguments, checkpoint, runs, serialization, session
+from purerl.errors import Interrupted, UserError, one_line
+from purerl.runs import Experiment, RunOptions
+
+C = TypeVar("C", bound=RunOptions)
+Build = Callable[[C], Experiment]
+
+
+def main(
+    config_class: type[C], build: Build[C], argv: Sequence[str] | None = None, description: str | None = None
+) -> NoReturn:
+    """Run an experiment script: read the command line, do what it asks for, exit.
+
+    The exit code is 0 after success, 1 where training could not go on, 2 for a wrong request and 130 after
+    Ctrl-C. Errors are one line on standard error.
+
+    Args:
+        config_class: frozen dataclass on top of `RunOptions`, with a default for each field.
+        build: the experiment that a configuration describes. It checks the configuration, and raises
+            `UserError` or `ValueError` with one line where it cannot be run.
+        argv: arguments, without the name of the program; None: those of the process.
+        description: first paragraph of the help; None: the docstring of the class.
+    """
+    try:
+        _dispatch(arguments.parse(config_class, argv, description), config_class, build)
+    except UserError as error:
+        prefix = "" if isinstance(error, Interrupted) else "error: "
+        print(f"{prefix}{one_line(error)}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(Interrupted.exit_code)
+    sys.exit(0)
+
+
+def run_experiment(config: C, build: Build[C], console: Console | None = None) -> dict[str, Any]:
+    """Train a new run from its beginning to its report.
+
+    Args:
+        config: the configuration; `config.run_dir` must be new or empty.
+        build: the experiment that a configuration describes.
+        console: where to show the progress; None: standard output.
+
+    Returns:
+        The summary, as written to `summary.json`.
+    """
+    runs.check_options(config)
+    experiment = _build(build, config)
+    run_dir = runs.create(config, experiment.name)
+    return session.train(experiment, config, run_dir, console or Console(), resumed=False)
+
+
+def resume(
+    run_dir: Path, config_class: type[C], build: Build[C], console: Console | None = None, **host_options: Any
+) -> dict[str, Any]:
+    """Go on with a run from its newest whole checkpoint, or from its beginning where there is none.
+
+    Args:
+        run_dir: directory of the run.
+        config_class: class of its configuration.
+        build: the experiment that a configuration describes.
+        console: where to show the progress; None: standard output.
+        **host_options: new values of options that do not change what is learnt.
+
+    Returns:
+        The summary, as written to `summary.json`.
+    """
+    config = dataclasses.replace(runs.read_config(run_dir, config_class, "--resume"), **host_options)
+    return session.train(_build(build, config), config, run_dir, console or Console(), resumed=True)
+
+
+def evaluate_only(
+    run_dir: Path, config_class: type[C], build: Build[C], console: Console | None = None
+) -> dict[str, Any]:
+    """Evaluate the newest checkpoint of a run and rewrite the `eval` part of its summary.
+
+    Args:
+        run_dir: directory of the run.
+        config_class: class of its configuration.
+        build: the experiment that a configuration describes.
+        console: where to print; None: standard output.
+
+    Returns:
+        The summary, as written to `summary.json`.
+    """
+    config = runs.read_config(run_dir, config_class, "--eval-only")
+    return session.evaluate(_build(build, config), config, run_dir, console or Console())
+
+
+def _dispatch(request: arguments.Request[C], config_class: type[C], build: Build[C]) -> None:
+    if request.resume is not None:
+        named = {name.strip("-").replace("-", "_") for name in request.given}
+        changed = {name: getattr(request.config, name) for name in named}
+        resume(request.resume, config_class, build, **changed)
+    elif request.eval_only is not None:
+        evaluate_only(request.eval_only, config_class, build)
+    else:
+        run_experiment(request.config, build)
+
+
+def _build(build: Build[C], config: C) -> Experiment:
+    try:
+        return build(config)
+    except ValueError as error:
+        raise UserError(one_line(error)) from error

@@ -1,0 +1,119 @@
+"""The progress of a run on the terminal: a live bar, or a plain line for each tenth where there is none."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+
+class Status(NamedTuple):
+    """What is shown of a run.
+
+    Attributes:
+        env_steps: steps done, for each seed.
+        steps_per_second: over all seeds.
+        seconds_left: until the end of training, as far as can be told.
+        mean_return: over the seeds; NaN before the first episode has ended.
+        alarms: sentences; none in a healthy run.
+    """
+
+    env_steps: int
+    steps_per_second: float
+    seconds_left: float
+    mean_return: float
+    alarms: Sequence[str]
+
+
+class Show(Protocol):
+    """Shows a status."""
+
+    def __call__(self, status: Status) -> None: ...
+
+
+@contextmanager
+def display(console: Console, *, total_steps: int, env_steps: int, label: str) -> Iterator[Show]:
+    """A progress display that is open within the `with` block.
+
+    Args:
+        console: where to draw.
+        total_steps: environment steps of the whole run, for each seed.
+        env_steps: steps already done.
+        label: name of the experiment.
+    """
+    if console.is_terminal:
+        with _live(console, total_steps, env_steps, label) as show:
+            yield show
+    else:
+        yield _lines(console, total_steps, env_steps, label)
+
+
+@contextmanager
+def _live(console: Console, total_steps: int, env_steps: int, label: str) -> Iterator[Show]:
+    progress = Progress(
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[steps]}"),
+        TextColumn("[cyan]{task.fields[speed]}"),
+        TextColumn("[green]{task.fields[mean_return]}"),
+        TextColumn("{task.fields[left]}"),
+        console=console,
+        expand=True,
+    )
+    fields = _fields(Status(env_steps, math.nan, math.nan, math.nan, ()), total_steps)
+    task = progress.add_task(label, total=total_steps, completed=env_steps, **fields)
+
+    with Live(progress, console=console, refresh_per_second=8) as live:
+
+        def show(status: Status) -> None:
+            progress.update(task, completed=status.env_steps, **_fields(status, total_steps))
+            warnings = Text("\n".join(f"  ! {sentence}" for sentence in status.alarms), style="bold yellow")
+            live.update(Group(progress, warnings) if status.alarms else progress)
+
+        yield show
+
+
+def _lines(console: Console, total_steps: int, env_steps: int, label: str) -> Show:
+    tenth_shown = 10 * env_steps // total_steps
+
+    def show(status: Status) -> None:
+        nonlocal tenth_shown
+        tenth = 10 * status.env_steps // total_steps
+        if tenth == tenth_shown:
+            return
+        tenth_shown = tenth
+        fields = _fields(status, total_steps)
+        console.print(f"{label}: " + ", ".join([*fields.values(), *status.alarms]), highlight=False, soft_wrap=True)
+
+    return show
+
+
+def _fields(status: Status, total_steps: int) -> dict[str, str]:
+    return {
+        "steps": f"{short(status.env_steps)}/{short(total_steps)} steps",
+        "speed": f"{short(status.steps_per_second)} steps/s",
+        "mean_return": f"return {'-' if math.isnan(status.mean_return) else f'{status.mean_return:.4g}'}",
+        "left": f"ETA {_clock(status.seconds_left)}",
+    }
+
+
+def _clock(seconds: float) -> str:
+    if math.isnan(seconds):
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def short(number: float) -> str:
+    """A count with three digits and a unit: 1.25M."""
+    if math.isnan(number):
+        return "-"
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.3g}"

@@ -1,0 +1,11 @@
+"""Neural networks. flax.linen is used here and nowhere else."""
+
+from purerl.networks.actor_critic import (
+    ActorCritic,
+    NetworkConfig,
+    NetworkName,
+    check_network,
+    make_actor_critic,
+)
+
+__all__ = ["ActorCritic", "NetworkConfig", "NetworkName", "check_network", "make_actor_critic"]

@@ -1,0 +1,151 @@
+"""An actor and a critic on encoders of their own or on a shared one, and the choice of network by name."""
+
+import math
+from typing import Any, Literal
+
+import distrax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from purerl.networks.encoders import DeepSetsEncoder, MLPEncoder, SetAttentionEncoder
+from purerl.networks.layers import MLP, Dense
+from purerl.types import PyTree
+
+NetworkName = Literal["attention", "deepsets", "mlp"]
+
+
+@struct.dataclass
+class NetworkConfig:
+    """Shape of the actor and the critic; every field changes the compiled program."""
+
+    width: int = struct.field(pytree_node=False, default=32)
+    """Width of the embeddings (attention, deepsets) or of each hidden layer (mlp)."""
+    num_heads: int = struct.field(pytree_node=False, default=4)
+    """Attention heads; must divide the width."""
+    num_self_layers: int = struct.field(pytree_node=False, default=0)
+    """Self-attention layers among the tokens; the cost is quadratic in the number of tokens."""
+    num_summary_layers: int = struct.field(pytree_node=False, default=2)
+    """Layers in which a summary attends to the tokens; the cost is linear in the number of tokens."""
+    feed_forward: int = struct.field(pytree_node=False, default=64)
+    """Hidden width of the feed-forward sub-layers."""
+    num_layers: int = struct.field(pytree_node=False, default=2)
+    """Hidden layers of the mlp network."""
+    head_width: int = struct.field(pytree_node=False, default=64)
+    """Hidden width of the policy head and of the value head; 0 for linear heads."""
+    activation: Literal["relu", "gelu", "tanh", "silu"] = struct.field(pytree_node=False, default="relu")
+    """Activation function."""
+    shared_encoder: bool = struct.field(pytree_node=False, default=True)
+    """Whether actor and critic share one encoder."""
+    initial_std: float = struct.field(pytree_node=False, default=0.6)
+    """Standard deviation of a continuous policy at the start, in units of the action."""
+
+
+def make_encoder(name: NetworkName, config: NetworkConfig, module_name: str) -> nn.Module:
+    """Builds the encoder that `--network` names.
+
+    Raises:
+        ValueError: where the heads do not divide the width.
+    """
+    if name == "mlp":
+        return MLPEncoder((config.width,) * config.num_layers, config.activation, name=module_name)
+    if name == "deepsets":
+        return DeepSetsEncoder(config.width, config.activation, name=module_name)
+    return SetAttentionEncoder(
+        width=config.width,
+        num_heads=config.num_heads,
+        num_self_layers=config.num_self_layers,
+        num_summary_layers=config.num_summary_layers,
+        feed_forward=config.feed_forward,
+        activation=config.activation,
+        name=module_name,
+    )
+
+
+class ActorCritic(nn.Module):
+    """A policy and a value for each observation of a batch.
+
+    Attributes:
+        action_size: number of actions (discrete) or of action dimensions (continuous).
+        discrete: whether the policy is categorical; else a diagonal Gaussian whose standard deviation is the
+            exponential of a free parameter, never clamped.
+        encoder: name of the encoder.
+        config: sizes.
+    """
+
+    action_size: int
+    discrete: bool
+    encoder: NetworkName
+    config: NetworkConfig
+
+    def setup(self):
+        self.actor_encoder = make_encoder(self.encoder, self.config, "actor_encoder")
+        if not self.config.shared_encoder:
+            self.critic_encoder = make_encoder(self.encoder, self.config, "critic_encoder")
+        hidden = (self.config.head_width,) if self.config.head_width else ()
+        self.actor_hidden = MLP(hidden, "tanh")
+        self.critic_hidden = MLP(hidden, "tanh")
+        self.actor_out = Dense(self.action_size, scale=0.01)
+        self.critic_out = Dense(1, scale=1.0)
+        if not self.discrete:
+            start = nn.initializers.constant(math.log(self.config.initial_std))
+            self.log_std = self.param("log_std", start, (self.action_size,))
+
+    def __call__(self, observation: PyTree) -> tuple[distrax.Distribution, jax.Array]:
+        """Returns the policy, a batch of B distributions, and the values, float32 [B]."""
+        features = self.actor_encoder(observation)
+        out = self.actor_out(self.actor_hidden(features)).T  # [A, B] -> [B, A]
+        critic_features = features if self.config.shared_encoder else self.critic_encoder(observation)
+        return self._distribution(out), self._value_head(critic_features)
+
+    def value(self, observation: PyTree) -> jax.Array:
+        """Returns the values alone, float32 [B]."""
+        encoder = self.actor_encoder if self.config.shared_encoder else self.critic_encoder
+        return self._value_head(encoder(observation))
+
+    def _value_head(self, features: jax.Array) -> jax.Array:
+        return self.critic_out(self.critic_hidden(features))[0]
+
+    def _distribution(self, out: jax.Array) -> distrax.Distribution:
+        if self.discrete:
+            return distrax.Categorical(logits=out)
+        scale = jnp.broadcast_to(jnp.exp(self.log_std), out.shape)
+        return distrax.MultivariateNormalDiag(out, scale)
+
+
+def make_actor_critic(
+    env: Any, params: Any, name: NetworkName = "attention", config: NetworkConfig | None = None
+) -> ActorCritic:
+    """An `ActorCritic` that fits the action space of an environment.
+
+    Args:
+        env: an environment; its action space is discrete (has `n`) or a box.
+        params: its parameters.
+        name: encoder; "attention" and "deepsets" need token observations.
+        config: sizes; the defaults of `NetworkConfig` where absent.
+
+    Raises:
+        ValueError: where heads do not divide the width, or tokens are needed and not observed.
+    """
+    config = config or NetworkConfig()
+    check_network(env, params, name, config)
+    space = env.action_space(params)
+    discrete = hasattr(space, "n")
+    size = int(space.n) if discrete else math.prod(space.shape)
+    return ActorCritic(action_size=size, discrete=discrete, encoder=name, config=config)
+
+
+def check_network(env: Any, params: Any, name: NetworkName, config: NetworkConfig) -> None:
+    """Raises ValueError, with one line that names the remedy, where a network cannot be built."""
+    for field in ("width", "num_heads", "feed_forward", "num_layers"):
+        if getattr(config, field) < 1:
+            raise ValueError(f"{field} = {getattr(config, field)} must be at least 1")
+    if config.initial_std <= 0:
+        raise ValueError(f"initial_std = {config.initial_std} must be above 0")
+    if name == "attention" and config.width % config.num_heads:
+        raise ValueError(f"num_heads = {config.num_heads} does not divide width = {config.width}")
+    if name == "attention" and config.num_self_layers + config.num_summary_layers < 1:
+        raise ValueError("num_self_layers and num_summary_layers are both 0; attention needs at least one layer")
+    if name != "mlp" and not hasattr(env.observation_space(params), "spaces"):
+        raise ValueError(f"network {name!r} needs observations made of tokens; use network 'mlp' here")

@@ -1,0 +1,145 @@
+"""Encoders: from a batch of observations to one feature vector a sample, [W, B].
+
+An observation is either an array, [B, ...], or a dict of `TokenGroup`s with leaves [B, N, F] and [B, N]. Groups of
+one token (the agent, a gaze point, a clock) are the context; the others together are the set.
+"""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from purerl.networks.attention import SelfAttentionBlock, SummaryAttentionBlock, masked_mean
+from purerl.networks.layers import MLP, Dense, LayerNorm, activate, to_samples_last
+from purerl.types import PyTree, TokenGroup
+
+
+def flatten_observation(observation: PyTree) -> jax.Array:
+    """One array of features from any observation: [F, B]. Values of absent tokens are zero."""
+    if isinstance(observation, dict):
+        parts = []
+        for group in sorted(observation.values(), key=lambda group: group.kind):
+            values, mask = to_samples_last(group.values), to_samples_last(group.mask)
+            values = jnp.where(mask[None], values, 0.0)
+            parts += [values.reshape(-1, values.shape[-1]), mask.astype(values.dtype)]
+        return jnp.concatenate(parts)
+    return to_samples_last(observation.reshape(observation.shape[0], -1)).astype(jnp.float32)
+
+
+class MLPEncoder(nn.Module):
+    """A multilayer perceptron on the flattened observation.
+
+    Attributes:
+        sizes: width of each hidden layer.
+        activation: name of a function in `jax.nn`.
+    """
+
+    sizes: tuple[int, ...] = (64, 64)
+    activation: str = "tanh"
+
+    @nn.compact
+    def __call__(self, observation: PyTree) -> jax.Array:
+        """Encodes a batch of observations: float32 [sizes[-1], B]."""
+        return MLP(self.sizes, self.activation)(flatten_observation(observation))
+
+
+def split_groups(observation: dict[str, TokenGroup]) -> tuple[list[TokenGroup], list[TokenGroup]]:
+    """Samples last, in order of kind: the context (groups of one token) and the set (all others).
+
+    Values become [F, N, B], zero where absent; masks become [N, B].
+    """
+    context, members = [], []
+    for group in sorted(observation.values(), key=lambda group: group.kind):
+        mask = to_samples_last(group.mask)
+        values = jnp.where(mask[None], to_samples_last(group.values), 0.0)
+        turned = group.replace(values=values, mask=mask)
+        (context if mask.shape[0] == 1 else members).append(turned)
+    return context, members
+
+
+class Tokenizer(nn.Module):
+    """Embeds the context into one summary vector, and each member of the set knowing the context.
+
+    Attributes:
+        width: size of the embeddings.
+        activation: name of a function in `jax.nn`.
+    """
+
+    width: int
+    activation: str
+
+    @nn.compact
+    def __call__(self, observation: dict[str, TokenGroup]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Returns summary [W, B], tokens [W, N, B] and their mask [N, B]."""
+        context, members = split_groups(observation)
+        parts = [part for group in context for part in (group.values[:, 0], group.mask.astype(jnp.float32))]
+        hidden = activate(self.activation, Dense(self.width, name="context_in")(jnp.concatenate(parts)))
+        summary = Dense(self.width, scale=1.0, name="context_out")(hidden)
+        condition = Dense(self.width, scale=1.0, use_bias=False, name="condition")(hidden)
+        tokens = [
+            Dense(self.width, name=f"members_{group.kind}")(group.values) + condition[:, None]
+            for group in members
+        ]
+        hidden = activate(self.activation, jnp.concatenate(tokens, axis=1))
+        tokens = Dense(self.width, scale=1.0, use_bias=False, name="members_out")(hidden)
+        return summary, tokens, jnp.concatenate([group.mask for group in members])
+
+
+class DeepSetsEncoder(nn.Module):
+    """Embeds each token, takes the masked mean and maximum, and goes on with an MLP.
+
+    Zaheer et al. 2017 (arXiv:1703.06114), theorem 2.
+    """
+
+    width: int = 64
+    activation: str = "relu"
+
+    @nn.compact
+    def __call__(self, observation: dict[str, TokenGroup]) -> jax.Array:
+        """Encodes a batch of observations: float32 [W, B]."""
+        summary, tokens, mask = Tokenizer(self.width, self.activation)(observation)
+        highest = jnp.where(mask[None], tokens, -jnp.inf).max(1)
+        highest = jnp.where(mask.any(0), highest, 0.0)
+        pooled = jnp.concatenate([summary, masked_mean(tokens, mask), highest])
+        return MLP((self.width, self.width), self.activation)(pooled)
+
+
+class SetAttentionEncoder(nn.Module):
+    """Masked set attention: self-attention among the tokens, then a summary that asks them.
+
+    The default has no self-attention and two summary layers, whose cost is linear in the number of tokens.
+    `num_self_layers=2, num_summary_layers=0` is a plain transformer encoder with a masked mean.
+
+    Attributes:
+        width: size of the embeddings.
+        num_heads: heads of each layer.
+        num_self_layers: pre-norm encoder layers over the tokens.
+        num_summary_layers: layers in which the summary attends to the tokens.
+        feed_forward: hidden width of the feed-forward sub-layers.
+        activation: name of a function in `jax.nn`.
+    """
+
+    width: int = 32
+    num_heads: int = 4
+    num_self_layers: int = 0
+    num_summary_layers: int = 2
+    feed_forward: int = 64
+    activation: str = "relu"
+
+    @nn.compact
+    def __call__(self, observation: dict[str, TokenGroup]) -> jax.Array:
+        """Encodes a batch of observations: float32 [W, B]."""
+        summary, tokens, mask = Tokenizer(self.width, self.activation)(observation)
+        layers = self.num_self_layers + self.num_summary_layers
+        residual_scale = 1.0 / math.sqrt(2.0 * max(layers, 1))
+        settings = (self.num_heads, self.feed_forward, self.activation, residual_scale)
+        if self.num_self_layers:
+            tokens = jnp.concatenate([summary[:, None], tokens], axis=1)
+            mask = jnp.concatenate([jnp.ones_like(mask[:1]), mask])
+            for _ in range(self.num_self_layers):
+                tokens = SelfAttentionBlock(*settings)(tokens, mask)
+            summary = masked_mean(tokens, mask)
+        for _ in range(self.num_summary_layers):
+            summary = SummaryAttentionBlock(*settings)(summary, tokens, mask)
+        return LayerNorm()(summary)

@@ -1,0 +1,108 @@
+"""Layers whose features come first and whose samples come last: [features, ..., B].
+
+On a CPU the last axis is the one that vector units run over, and a network of width 16 to 64 is several
+times faster when that axis is the batch. On a GPU the layout costs nothing.
+"""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+@jax.custom_vjp
+def matmul(kernel: jax.Array, x: jax.Array) -> jax.Array:
+    """Contracts the first axis of both: kernel [F, G], x [F, ...] -> [G, ...].
+
+    The gradient is written out, because XLA's own form of it transposes the activations in memory.
+    """
+    columns = x.reshape(x.shape[0], -1)
+    return (kernel.T @ columns).reshape(kernel.shape[1], *x.shape[1:])
+
+
+def _matmul_forward(kernel, x):
+    return matmul(kernel, x), (kernel, x)
+
+
+def _matmul_backward(residuals, gradient):
+    kernel, x = residuals
+    columns, gradient = x.reshape(x.shape[0], -1), gradient.reshape(gradient.shape[0], -1)
+    return columns @ gradient.T, (kernel @ gradient).reshape(x.shape)
+
+
+matmul.defvjp(_matmul_forward, _matmul_backward)
+
+
+def orthogonal(scale: float = 1.0) -> nn.initializers.Initializer:
+    """Orthogonal initialisation (Saxe et al. 2014), the usual choice for policy gradients."""
+    return nn.initializers.orthogonal(scale)
+
+
+class Dense(nn.Module):
+    """An affine map of the features: [F, ...] -> [features, ...].
+
+    Attributes:
+        features: size of the result.
+        scale: gain of the orthogonal initialisation; 0 starts the layer at zero.
+        use_bias: whether to add a bias, which starts at zero.
+    """
+
+    features: int
+    scale: float = math.sqrt(2.0)
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps x, float32 [F, ...], to float32 [features, ...]."""
+        init = orthogonal(self.scale) if self.scale else nn.initializers.zeros_init()
+        y = matmul(self.param("kernel", init, (x.shape[0], self.features)), x)
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+            y = y + bias.reshape(-1, *(1,) * (x.ndim - 1))
+        return y
+
+
+class LayerNorm(nn.Module):
+    """Normalises the features of each sample (Ba et al. 2016, arXiv:1607.06450): [F, ...] -> [F, ...]."""
+
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps x, float32 [F, ...], to an array of the same shape with mean 0 and variance 1 over axis 0."""
+        shape = (-1, *(1,) * (x.ndim - 1))
+        scale = self.param("scale", nn.initializers.ones_init(), (x.shape[0],)).reshape(shape)
+        bias = self.param("bias", nn.initializers.zeros_init(), (x.shape[0],)).reshape(shape)
+        centred = x - x.mean(0, keepdims=True)
+        variance = jnp.square(centred).mean(0, keepdims=True)
+        return centred * jax.lax.rsqrt(variance + self.epsilon) * scale + bias
+
+
+class MLP(nn.Module):
+    """Dense layers with an activation after each: [F, ...] -> [sizes[-1], ...].
+
+    Attributes:
+        sizes: width of each layer.
+        activation: name of a function in `jax.nn`.
+    """
+
+    sizes: tuple[int, ...]
+    activation: str = "relu"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps x, float32 [F, ...], to float32 [sizes[-1], ...]."""
+        for size in self.sizes:
+            x = activate(self.activation, Dense(size)(x))
+        return x
+
+
+def activate(name: str, x: jax.Array) -> jax.Array:
+    """Applies the activation of that name from `jax.nn` ("relu", "gelu", "tanh", "silu", ...)."""
+    return getattr(jax.nn, name)(x)
+
+
+def to_samples_last(x: jax.Array) -> jax.Array:
+    """[B, ...] -> [..., B], reversed so that features come first: [B, N, F] -> [F, N, B]."""
+    return jnp.transpose(x)

@@ -1,0 +1,122 @@
+"""Learning curves as one picture: the return large, everything else as small multiples."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from purerl.logging.progress import short
+
+_LARGE = "episode_return"
+_FIRST = (
+    "episode_length",
+    "policy_loss",
+    "value_loss",
+    "entropy",
+    "approx_kl",
+    "clip_fraction",
+    "explained_variance",
+    "gradient_norm",
+    "saturated_share",
+    "learning_rate",
+)
+_TITLES = {"approx_kl": "approximate KL"}
+_COLUMNS = 4
+_INK, _PALE, _GRID = "#2b2d42", "#8d99ae", "#e8ebf0"
+_STRONG, _QUIET = "#d1495b", "#30638e"
+
+
+def plot_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """Draw the metrics of a run over environment steps.
+
+    One seed gives a line; several give their mean and a band between the quartiles, with the extremes as a
+    paler band around it.
+
+    Args:
+        path: the PNG to write.
+        lines: the lines of `metrics.jsonl`.
+    """
+    if not lines:
+        return
+    steps = np.array([line["env_steps"] for line in lines])
+    names = _ordered(lines[-1]["metrics"])
+    small = [name for name in names if name != _LARGE]
+    large_rows = 2 if _LARGE in names else 0
+    num_rows = large_rows + -(-len(small) // _COLUMNS)
+    figure = Figure(figsize=(13, 2.1 * num_rows + 0.8), dpi=110, layout="constrained")
+    grid = GridSpec(num_rows, _COLUMNS, figure=figure)
+    if large_rows:
+        _draw(figure.add_subplot(grid[:2, :]), steps, _values(lines, _LARGE), _LARGE)
+    for index, name in enumerate(small):
+        row, column = divmod(index, _COLUMNS)
+        _draw(figure.add_subplot(grid[large_rows + row, column]), steps, _values(lines, name), name)
+    figure.supxlabel("environment steps of each seed", fontsize=9, color=_PALE)
+    FigureCanvasAgg(figure).print_png(path)
+
+
+def _ordered(metrics: dict[str, Any]) -> list[str]:
+    known = [name for name in (_LARGE, *_FIRST) if name in metrics]
+    return known + sorted(set(metrics) - set(known))
+
+
+def _values(lines: Sequence[dict[str, Any]], name: str) -> np.ndarray:
+    """[C, S], NaN where there is no value."""
+    return np.array([line["metrics"][name] for line in lines], dtype=float)
+
+
+def _draw(axes: Axes, steps: np.ndarray, values: np.ndarray, name: str) -> None:
+    _style(axes, name)
+    has_value = np.isfinite(values).any(axis=1)
+    if not has_value.any():
+        axes.text(0.5, 0.5, "no value", transform=axes.transAxes, ha="center", va="center", color=_PALE)
+        return
+    steps, values = steps[has_value], values[has_value]
+    color = _STRONG if name == _LARGE else _QUIET
+    num_seeds = values.shape[1]
+    if num_seeds > 1:
+        low, lower, upper, high = np.nanpercentile(values, [0, 25, 75, 100], axis=1)
+        axes.fill_between(steps, low, high, color=color, alpha=0.12, linewidth=0)
+        axes.fill_between(steps, lower, upper, color=color, alpha=0.25, linewidth=0)
+    mean = np.nanmean(values, axis=1)
+    axes.plot(steps, mean, color=color, linewidth=2.0 if name == _LARGE else 1.4, solid_capstyle="round")
+    if name == _LARGE:
+        _annotate(axes, steps, mean, num_seeds)
+
+
+def _annotate(axes: Axes, steps: np.ndarray, mean: np.ndarray, num_seeds: int) -> None:
+    axes.plot(steps[-1], mean[-1], "o", color=_STRONG, markersize=5, clip_on=False, zorder=3)
+    axes.annotate(
+        f"{mean[-1]:.4g}",
+        (steps[-1], mean[-1]),
+        xytext=(8, 0),
+        textcoords="offset points",
+        va="center",
+        color=_STRONG,
+        fontweight="bold",
+        annotation_clip=False,
+    )
+    if num_seeds > 1:
+        legend = f"mean of {num_seeds} seeds; bands: middle half, all"
+        axes.set_title(legend, loc="right", fontsize=8, color=_PALE)
+
+
+def _style(axes: Axes, name: str) -> None:
+    title = _TITLES.get(name, name.replace("_", " "))
+    size = 13 if name == _LARGE else 9.5
+    axes.set_title(title, loc="left", fontsize=size, color=_INK, fontweight="bold")
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(_PALE)
+    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=_PALE, labelsize=8, length=0)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    axes.xaxis.set_major_locator(MaxNLocator(6 if name == _LARGE else 3))
+    axes.yaxis.set_major_locator(MaxNLocator(5 if name == _LARGE else 4))
+    axes.margins(x=0.01)

@@ -1,0 +1,186 @@
+"""Stepping many environments: auto-reset from a pool of levels, and episode statistics.
+
+A level is what an episode starts from: an observation and a state. Resets draw from a pool of levels that is
+refreshed between rollouts, so that no step pays for a reset it throws away.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from purerl.types import Mean, Metrics, PyTree, Transition
+
+
+@struct.dataclass
+class LevelPool:
+    """Levels for resets to draw from; leaves [P, ...]."""
+
+    observation: PyTree
+    env_state: PyTree
+
+
+@struct.dataclass
+class ActorState:
+    """What a rollout carries from step to step; leaves [E, ...].
+
+    Attributes:
+        env_state: states of the environments.
+        observation: what the policy sees next.
+        episode_return: sum of the rewards of the episode so far, float32 [E].
+        episode_length: steps of the episode so far, int32 [E].
+        discounted_return: discounted sum of the past rewards, for their normalisation, float32 [E].
+    """
+
+    env_state: PyTree
+    observation: PyTree
+    episode_return: jax.Array
+    episode_length: jax.Array
+    discounted_return: jax.Array
+
+
+@struct.dataclass
+class Step:
+    """One step of E environments. `successor` is the true next observation, from before any reset."""
+
+    successor: PyTree
+    reward: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+
+
+def make_pool(env: Any, params: PyTree, key: jax.Array, num_levels: int) -> LevelPool:
+    """Draws `num_levels` fresh levels with the environment's own reset."""
+    observation, env_state = jax.vmap(env.reset_env, (0, None))(jax.random.split(key, num_levels), params)
+    return LevelPool(observation=observation, env_state=env_state)
+
+
+def init_actor(env: Any, params: PyTree, key: jax.Array, num_envs: int, stagger: bool) -> ActorState:
+    """Resets E environments.
+
+    With `stagger`, environments that count time in `state.time` start at random ages, so that they do not all
+    reach their time limit in the same step.
+    """
+    reset_key, age_key = jax.random.split(key)
+    pool = make_pool(env, params, reset_key, num_envs)
+    env_state = pool.env_state
+    if stagger and hasattr(env_state, "time") and hasattr(params, "max_steps_in_episode"):
+        age = jax.random.randint(age_key, (num_envs,), 0, params.max_steps_in_episode)
+        env_state = env_state.replace(time=age.astype(jnp.asarray(env_state.time).dtype))
+    return ActorState(
+        env_state=jax.tree.map(jnp.asarray, env_state),
+        observation=pool.observation,
+        episode_return=jnp.zeros(num_envs),
+        episode_length=jnp.zeros(num_envs, jnp.int32),
+        discounted_return=jnp.zeros(num_envs),
+    )
+
+
+def select(condition: jax.Array, chosen: PyTree, other: PyTree) -> PyTree:
+    """Takes `chosen` where the condition, bool [E], holds; leaves [E, ...]."""
+
+    def leaf(a, b):
+        return jnp.where(condition.reshape(-1, *(1,) * (jnp.ndim(b) - 1)), a, b).astype(jnp.asarray(b).dtype)
+
+    return jax.tree.map(leaf, chosen, other)
+
+
+def step_environments(
+    env: Any, params: PyTree, actor: ActorState, pool: LevelPool, action: jax.Array, key: jax.Array
+) -> tuple[ActorState, Step, Metrics]:
+    """Steps E environments, and starts those that ended on levels drawn from the pool.
+
+    Args:
+        env: an environment of the gymnax contract.
+        params: its parameters.
+        actor: the environments.
+        pool: levels to draw from, uniformly.
+        action: [E, ...], as sampled.
+        key: used up here.
+
+    Returns:
+        The environments after the step, the step itself, and the statistics of the episodes that ended.
+    """
+    num_envs = actor.episode_length.shape[0]
+    step_key, level_key = jax.random.split(key)
+    step_env = jax.vmap(env.step_env, (0, 0, 0, None))
+    keys = jax.random.split(step_key, num_envs)
+    successor, env_state, reward, terminated, _ = step_env(keys, actor.env_state, action, params)
+    truncated = jax.vmap(env.is_truncated, (0, None))(env_state, params) & ~terminated
+    ended = terminated | truncated
+    episode_return = actor.episode_return + reward
+    episode_length = actor.episode_length + 1
+    num_levels = jax.tree.leaves(pool)[0].shape[0]
+    index = jax.random.randint(level_key, (num_envs,), 0, num_levels)
+    level = jax.tree.map(lambda leaf: leaf[index], pool)
+    metrics = {
+        "episode_return": Mean(total=jnp.where(ended, episode_return, 0.0).sum(), weight=1.0 * ended.sum()),
+        "episode_length": Mean(total=1.0 * jnp.where(ended, episode_length, 0).sum(), weight=1.0 * ended.sum()),
+    }
+    stepped = actor.replace(
+        env_state=select(ended, level.env_state, env_state),
+        observation=select(ended, level.observation, successor),
+        episode_return=jnp.where(ended, 0.0, episode_return),
+        episode_length=jnp.where(ended, 0, episode_length),
+    )
+    step = Step(
+        successor=successor,
+        reward=reward.astype(jnp.float32),
+        terminated=terminated,
+        truncated=truncated,
+    )
+    return stepped, step, metrics
+
+
+def unroll(
+    env: Any,
+    params: PyTree,
+    actor: ActorState,
+    pool: LevelPool,
+    key: jax.Array,
+    num_steps: int,
+    act: Callable[[PyTree, jax.Array], tuple[jax.Array, jax.Array, jax.Array]],
+    value_of: Callable[[PyTree], jax.Array],
+) -> tuple[ActorState, Transition, Metrics]:
+    """Rolls a policy out for T steps in E environments.
+
+    Args:
+        env: an environment of the gymnax contract.
+        params: its parameters.
+        actor: the environments as the last rollout left them.
+        pool: levels for resets.
+        key: used up here.
+        num_steps: T.
+        act: `(observations, key) -> (actions, log_probs [E], values [E])`.
+        value_of: `observations -> values [E]`, for the successors of truncated episodes.
+
+    Returns:
+        The environments, the transitions [T, E, ...] and the statistics of the episodes that ended.
+    """
+
+    def step(actor, step_key):
+        act_key, env_key = jax.random.split(step_key)
+        action, log_prob, value = act(actor.observation, act_key)
+        stepped, result, metrics = step_environments(env, params, actor, pool, action, env_key)
+        cut_value = jax.lax.cond(
+            result.truncated.any(), value_of, lambda _: jnp.zeros_like(value), result.successor
+        )
+        transition = Transition(
+            observation=actor.observation,
+            action=action,
+            log_prob=log_prob,
+            value=value,
+            reward=result.reward,
+            terminated=result.terminated,
+            truncated=result.truncated,
+            next_value=cut_value,
+        )
+        return stepped, (transition, metrics)
+
+    actor, (transitions, metrics) = jax.lax.scan(step, actor, jax.random.split(key, num_steps))
+    following = jnp.concatenate([transitions.value[1:], value_of(actor.observation)[None]])
+    next_value = jnp.where(transitions.truncated, transitions.next_value, following)
+    metrics = jax.tree.map(lambda leaf: leaf.sum(0), metrics)
+    return actor, transitions.replace(next_value=next_value), metrics

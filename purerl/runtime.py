@@ -1,0 +1,43 @@
+"""What has to be decided before JAX starts: XLA flags for CPU, and the compilation cache."""
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+
+# Read by XLA when its first backend starts. Each is left alone where the user has set it.
+#   concurrency_optimized_scheduler: its default hangs scanned, vmapped programs on small machines.
+#   ynn_fusion_type: YNNPACK is faster than XLA at matrix products, and up to 40 times slower at reductions.
+#   host_platform_device_count: one device a core; programs are sharded over them (purerl.train).
+_SCHEDULER = "--xla_cpu_enable_concurrency_optimized_scheduler"
+_YNN_FUSION = "--xla_cpu_experimental_ynn_fusion_type"
+_DEVICE_COUNT = "--xla_force_host_platform_device_count"
+
+
+def num_cores() -> int:
+    """The number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def configure() -> None:
+    """Adds PureRL's XLA flags to `XLA_FLAGS`; without effect once a JAX backend has started."""
+    flags = {_SCHEDULER: "false", _YNN_FUSION: "LIBRARY_FUSION_TYPE_DOT", _DEVICE_COUNT: str(num_cores())}
+    if version("jaxlib") < "0.10":  # an unknown flag would abort the process
+        flags.pop(_YNN_FUSION)
+    given = os.environ.get("XLA_FLAGS", "")
+    added = [f"{name}={value}" for name, value in flags.items() if name not in given]
+    os.environ["XLA_FLAGS"] = " ".join([*given.split(), *added])
+
+
+def enable_compilation_cache() -> Path:
+    """Keeps compiled programs on disk, so that the second run of a command starts at once.
+
+    Returns:
+        The folder: `PURERL_CACHE_DIR`, or `purerl` in `XDG_CACHE_HOME` or in `~/.cache`.
+    """
+    import jax  # noqa: PLC0415  the flags above come first
+
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "purerl"
+    folder = Path(os.environ.get("PURERL_CACHE_DIR") or default) / "xla"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    return folder
