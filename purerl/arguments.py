@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import itertools
 import re
 import sys
 from collections.abc import Sequence
@@ -37,7 +38,9 @@ class Request(NamedTuple, Generic[C]):
     eval_only: Path | None
 
 
-def parse(config_class: type[C], argv: Sequence[str] | None = None, description: str | None = None) -> Request[C]:
+def parse(
+    config_class: type[C], argv: Sequence[str] | None = None, description: str | None = None
+) -> Request[C]:
     """Read the command line; `--help` prints and exits.
 
     Args:
@@ -62,7 +65,9 @@ def _with_run_choices(config_class: type[C]) -> Any:
 
     @dataclass(frozen=True)
     class Arguments:
-        config: Annotated[config_class, tyro.conf.arg(name="")] = dataclasses.field(default_factory=config_class)  # type: ignore[valid-type]
+        config: Annotated[config_class, tyro.conf.arg(name="")] = dataclasses.field(
+            default_factory=config_class
+        )  # type: ignore[valid-type]
         resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
         """Go on with the run in this directory, exactly where its newest checkpoint is."""
         eval_only: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -89,30 +94,43 @@ def _parse_with_tyro(arguments_class: Any, tokens: list[str], description: str) 
 
 def _in_one_line(printed: str, tokens: list[str], arguments_class: Any) -> str:
     """What tyro printed in a box, as one sentence."""
-    lines = [line.strip("│╭╮╰╯| ").strip() for line in printed.splitlines()]
-    body = [line for line in lines[1:] if line]
-    rules = [index for index, line in enumerate(body) if not line.strip("─-")]
-    message = " ".join(body[: rules[0]] if rules else body)
+    lines = [line.strip("│╭╮╰╯ ") for line in printed.splitlines()]
+    body = [line for line in lines[1:] if line.strip()]
+    sections = itertools.groupby(body, key=lambda line: not line.strip("─-"))
+    message = " ".join(next((list(section) for is_rule, section in sections if not is_rule), body))
     if message.startswith("Unrecognized"):
         return _unknown_option(message, tokens, arguments_class)
-    option = re.match(r"Error parsing (--[\w.-]+).*?: (.*)", message)
-    if option is None:
-        return message.replace("argument ", "").replace("Expected", "expected").rstrip(".")
-    name, reason = option.groups()
+    if found := re.match(r"Missing value for argument '(.+?)'\. Expected (\d+) values?", message):
+        name, count = found.groups()
+        return f"{name} takes {count} value{'s' * (count != '1')}"
+    if found := re.match(
+        r"invalid choice '(.*)' for argument '(.+?)'\. Expected one of \((.*?),?\)", message
+    ):
+        value, name, choices = found.groups()
+        return f"{name} takes {choices.replace(chr(39), '').replace(', ', ' | ')}, not {value!r}"
+    if found := re.match(r"Error parsing (--[\w.-]+).*?: (.*)", message):
+        return _wrong_type(found.group(1), found.group(2), body)
+    return message
+
+
+def _wrong_type(name: str, reason: str, body: list[str]) -> str:
     metavar = next((line.partition(" ")[2] for line in body if line.startswith(f"{name} ")), "")
-    wrong = re.search(r"'(.*)'", reason)
-    if wrong and metavar in _WORDS:
-        return f"{name} takes {_WORDS[metavar]}, not {wrong.group(1)!r}"
+    given = re.findall(r"'(.*?)'", reason)
+    kinds = set(metavar.split())
+    if given and len(kinds) == 1 and kinds <= set(_WORDS):
+        plural = f"{len(metavar.split())} values, each " if " " in metavar else ""
+        return f"{name} takes {plural}{_WORDS[kinds.pop()]}, not {' '.join(given)!r}"
     return f"{name}: {reason}" + (f" (expected {metavar})" if metavar else "")
 
 
 def _unknown_option(message: str, tokens: list[str], arguments_class: Any) -> str:
     unknown = re.sub(r"^.*?options?: *", "", message).split(", ")[0]
     if not unknown.startswith("--"):
-        previous = tokens[tokens.index(unknown) - 1] if unknown in tokens[1:] else ""
-        hint = f"; {previous} takes fewer values" if previous.startswith("-") else "; options begin with --"
-        return f"{unknown!r} is not an option" + hint
-    names = list(_known_options(arguments_class))
+        before = tokens[: tokens.index(unknown)] if unknown in tokens else []
+        option = next((token for token in reversed(before) if token.startswith("--")), None)
+        where = f"{option} takes fewer values" if option else "options begin with --"
+        return f"{unknown!r} is not an option; {where}"
+    names = _known_options(arguments_class)
     last = unknown.strip("-").replace("_", "-").split(".")[-1]
     same_field = [name for name in names if name.strip("-").split(".")[-1] == last]
     close = same_field or difflib.get_close_matches(unknown, names, n=1, cutoff=0.5)
@@ -140,7 +158,9 @@ def _option_names(tokens: list[str]) -> list[str]:
 def _check_choices(request: Request[Any]) -> None:
     if request.resume is not None and request.eval_only is not None:
         raise UserError("--resume and --eval-only exclude each other; a resumed run is evaluated at its end")
-    earlier = "--resume" if request.resume is not None else "--eval-only" if request.eval_only is not None else None
+    earlier = (
+        "--resume" if request.resume is not None else "--eval-only" if request.eval_only is not None else None
+    )
     harmless = {"--" + name.replace("_", "-") for name in HOST_OPTIONS if name != "run_dir"}
     refused = [name for name in request.given if name.replace("_", "-") not in harmless]
     if earlier and refused:

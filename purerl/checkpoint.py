@@ -5,6 +5,7 @@ every leaf with its shape and type and every file with its size and SHA-256. It 
 name, flushed to the disk and then renamed, so that a run killed at any moment leaves only whole ones.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from purerl import serialization
+from purerl import files, serialization
 from purerl.errors import TrainingError, UserError, one_line
 from purerl.types import PyTree
 
@@ -26,6 +27,8 @@ _MANIFEST = "manifest.json"
 _ARRAYS = "arrays"
 _PREFIX = "chunk-"
 _UNFINISHED = ".writing-"
+_BYTES_PER_LEAF = 1024
+_BYTES_PER_CHECKPOINT = 65536
 
 
 class Checkpoint(NamedTuple):
@@ -64,7 +67,13 @@ def describe(state: PyTree) -> list[dict[str, Any]]:
 
 
 def save(
-    directory: Path, host_state: PyTree, *, architecture: list[dict[str, Any]], chunk: int, config: Any, keep: int
+    directory: Path,
+    host_state: PyTree,
+    *,
+    architecture: list[dict[str, Any]],
+    chunk: int,
+    config: Any,
+    keep: int,
 ) -> Path:
     """Write a checkpoint, then delete all but the `keep` newest ones.
 
@@ -82,15 +91,18 @@ def save(
     target = directory / f"{_PREFIX}{chunk:08d}"
     unfinished = directory / f"{_UNFINISHED}{target.name}"
     try:
-        _clear(unfinished)
+        for leftover in directory.glob(f"{_UNFINISHED}*"):
+            files.remove(leftover)
         unfinished.mkdir(parents=True)
+        # Orbax fails on a full disk with pages of tracebacks from its threads: ask before it begins.
+        files.reserve(unfinished, _largest_size(host_state))
         _write_arrays(unfinished / _ARRAYS, host_state)
         manifest = _manifest(unfinished, architecture=architecture, chunk=chunk, config=config)
         (unfinished / _MANIFEST).write_text(json.dumps(manifest, indent=1))
-        _flush(unfinished)
-        _clear(target)
+        files.flush_tree(unfinished)
+        files.remove(target)
         unfinished.rename(target)
-        _flush_directory(directory)
+        files.flush(directory)
     except (OSError, ValueError) as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise TrainingError(_cannot_save(directory, target, error)) from error
@@ -124,26 +136,33 @@ def restore(checkpoint: Checkpoint, expected: PyTree) -> PyTree:
     _check_version(checkpoint)
     _check_architecture(checkpoint, describe(expected))
     leaves, structure = jax.tree.flatten(expected)
-    saved = _read_arrays(checkpoint.path / _ARRAYS, len(leaves))
+    saved = _read_arrays(checkpoint.path / _ARRAYS, leaves)
     return jax.tree.unflatten(structure, [_place(*pair) for pair in zip(saved, leaves, strict=True)])
 
 
+def _largest_size(host_state: PyTree) -> int:
+    leaves = jax.tree.leaves(host_state)
+    return sum(leaf.nbytes + _BYTES_PER_LEAF for leaf in leaves) + _BYTES_PER_CHECKPOINT
+
+
 def _write_arrays(path: Path, host_state: PyTree) -> None:
-    arrays = {_leaf_name(index): leaf for index, leaf in enumerate(jax.tree.leaves(host_state))}
+    arrays = _named(jax.tree.leaves(host_state))
     with _orbax().PyTreeCheckpointer() as checkpointer:
         checkpointer.save(path.absolute(), arrays)
 
 
-def _read_arrays(path: Path, num_leaves: int) -> list[np.ndarray]:
+def _read_arrays(path: Path, expected: list[Any]) -> list[np.ndarray]:
     orbax = _orbax()
-    as_numpy = {_leaf_name(index): orbax.RestoreArgs(restore_type=np.ndarray) for index in range(num_leaves)}
+    as_numpy = jax.tree.map(lambda _: orbax.RestoreArgs(restore_type=np.ndarray), _named(expected))
     with orbax.PyTreeCheckpointer() as checkpointer:
         arrays = checkpointer.restore(path.absolute(), restore_args=as_numpy)
-    return [arrays[name] for name in as_numpy]
+    found = iter(arrays[name] for name in as_numpy)
+    return [next(found) if leaf.size else np.zeros(leaf.shape, leaf.dtype) for leaf in expected]
 
 
-def _leaf_name(index: int) -> str:
-    return f"{index:06d}"
+def _named(leaves: list[Any]) -> dict[str, Any]:
+    """Leaves by a name that any file system takes. Orbax refuses empty arrays, so they are left out."""
+    return {f"{index:06d}": leaf for index, leaf in enumerate(leaves) if leaf.size}
 
 
 def _orbax() -> Any:
@@ -154,12 +173,17 @@ def _orbax() -> Any:
     return orbax.checkpoint
 
 
-def _place(saved: np.ndarray, expected: Any) -> jax.Array:
+def _place(saved: Any, expected: Any) -> jax.Array:
     if jax.dtypes.issubdtype(expected.dtype, jax.dtypes.prng_key):
-        implementation = str(jax.random.key_impl(jax.eval_shape(lambda key: key, expected)))
-        saved = jax.random.wrap_key_data(saved, impl=implementation)
+        saved = jax.random.wrap_key_data(saved, impl=_key_implementation(expected))
     # Aliasing would let the program that the state is donated to write into the array read from disk.
     return jax.device_put(saved, expected.sharding, may_alias=False)
+
+
+def _key_implementation(expected: Any) -> Any:
+    found = []
+    jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), expected)
+    return found[0]
 
 
 def _manifest(path: Path, *, architecture: list[dict[str, Any]], chunk: int, config: Any) -> dict[str, Any]:
@@ -182,11 +206,11 @@ def _damage(path: Path) -> str | None:
     """What is wrong with the checkpoint at `path`; None where it is whole."""
     try:
         manifest = json.loads((path / _MANIFEST).read_text())
-        files: dict[str, Any] = manifest["files"]
+        fingerprints: dict[str, Any] = manifest["files"]
         manifest["schema"], manifest["chunk"], manifest["leaves"], manifest["config"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{_MANIFEST} cannot be read ({one_line(error) or type(error).__name__})"
-    for name, fingerprint in files.items():
+    for name, fingerprint in fingerprints.items():
         file = path / name
         if not file.is_file():
             return f"{name} is missing"
@@ -227,25 +251,9 @@ def _files(path: Path) -> Iterator[Path]:
     return (file for file in sorted(path.rglob("*")) if file.is_file())
 
 
-def _clear(path: Path) -> None:
-    if path.exists():
-        shutil.rmtree(path)
-
-
-def _flush(path: Path) -> None:
-    for entry in [*path.rglob("*"), path]:
-        _flush_directory(entry)
-
-
-def _flush_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _cannot_save(directory: Path, target: Path, error: Exception) -> str:
     good = next((path for path in _names(directory) if path != target and _damage(path) is None), None)
     kept = f"the last good checkpoint is {good}" if good else "there is no earlier checkpoint"
-    return f"cannot write the checkpoint {target.name}: {one_line(error)}; {kept}"
+    full = os.strerror(errno.ENOSPC)
+    reason = full if full in str(error) else one_line(error)[:200]
+    return f"cannot write the checkpoint {target.name}: {reason}; {kept}"

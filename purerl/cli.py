@@ -2,16 +2,16 @@
 
 import dataclasses
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from rich.console import Console
 
-from purerl import arguments, checkpoint, runs, serialization, session
+from purerl import arguments, runs, session
 from purerl.errors import Interrupted, UserError, one_line
 from purerl.runs import Experiment, RunOptions
+from purerl.session import Session
 
 C = TypeVar("C", bound=RunOptions)
 Build = Callable[[C], Experiment]
@@ -58,7 +58,7 @@ def run_experiment(config: C, build: Build[C], console: Console | None = None) -
     runs.check_options(config)
     experiment = _build(build, config)
     run_dir = runs.create(config, experiment.name)
-    return session.train(experiment, config, run_dir, console or Console(), resumed=False)
+    return session.train(Session(experiment, config, run_dir, console or Console()), resumed=False)
 
 
 def resume(
@@ -77,7 +77,7 @@ def resume(
         The summary, as written to `summary.json`.
     """
     config = dataclasses.replace(runs.read_config(run_dir, config_class, "--resume"), **host_options)
-    return session.train(_build(build, config), config, run_dir, console or Console(), resumed=True)
+    return session.train(Session(_build(build, config), config, run_dir, console or Console()), resumed=True)
 
 
 def evaluate_only(
@@ -95,7 +95,7 @@ def evaluate_only(
         The summary, as written to `summary.json`.
     """
     config = runs.read_config(run_dir, config_class, "--eval-only")
-    return session.evaluate(_build(build, config), config, run_dir, console or Console())
+    return session.evaluate(Session(_build(build, config), config, run_dir, console or Console()))
 
 
 def _dispatch(request: arguments.Request[C], config_class: type[C], build: Build[C]) -> None:

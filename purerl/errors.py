@@ -24,5 +24,6 @@ class Interrupted(UserError):
 
 
 def one_line(text: object) -> str:
-    """Any message as a single line: runs of white space become one blank."""
-    return " ".join(str(text).split())
+    """Any message or exception as a single line: runs of white space become one blank."""
+    reason = text.strerror if isinstance(text, OSError) and text.strerror else text
+    return " ".join(str(reason).split())

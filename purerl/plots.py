@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from purerl.logging.progress import short
@@ -28,7 +29,7 @@ _FIRST = (
 )
 _TITLES = {"approx_kl": "approximate KL"}
 _COLUMNS = 4
-_INK, _PALE, _GRID = "#2b2d42", "#8d99ae", "#e8ebf0"
+_INK, _PALE, _GRID = "#2b2d42", "#66748a", "#e8ebf0"
 _STRONG, _QUIET = "#d1495b", "#30638e"
 
 
@@ -49,14 +50,15 @@ def plot_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     small = [name for name in names if name != _LARGE]
     large_rows = 2 if _LARGE in names else 0
     num_rows = large_rows + -(-len(small) // _COLUMNS)
-    figure = Figure(figsize=(13, 2.1 * num_rows + 0.8), dpi=110, layout="constrained")
+    margins = ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.1, rect=(0.005, 0, 0.975, 0.995))
+    figure = Figure(figsize=(13, 2.1 * num_rows + 0.8), dpi=110, layout=margins)
     grid = GridSpec(num_rows, _COLUMNS, figure=figure)
     if large_rows:
         _draw(figure.add_subplot(grid[:2, :]), steps, _values(lines, _LARGE), _LARGE)
     for index, name in enumerate(small):
         row, column = divmod(index, _COLUMNS)
         _draw(figure.add_subplot(grid[large_rows + row, column]), steps, _values(lines, name), name)
-    figure.supxlabel("environment steps of each seed", fontsize=9, color=_PALE)
+    figure.supxlabel("environment steps of each seed", fontsize=9, color=_INK)
     FigureCanvasAgg(figure).print_png(path)
 
 
@@ -72,6 +74,7 @@ def _values(lines: Sequence[dict[str, Any]], name: str) -> np.ndarray:
 
 def _draw(axes: Axes, steps: np.ndarray, values: np.ndarray, name: str) -> None:
     _style(axes, name)
+    axes.set_xlim(0, steps[-1] * 1.01)
     has_value = np.isfinite(values).any(axis=1)
     if not has_value.any():
         axes.text(0.5, 0.5, "no value", transform=axes.transAxes, ha="center", va="center", color=_PALE)
@@ -102,8 +105,8 @@ def _annotate(axes: Axes, steps: np.ndarray, mean: np.ndarray, num_seeds: int) -
         annotation_clip=False,
     )
     if num_seeds > 1:
-        legend = f"mean of {num_seeds} seeds; bands: middle half, all"
-        axes.set_title(legend, loc="right", fontsize=8, color=_PALE)
+        legend = f"line: mean of {num_seeds} seeds, dark band: middle half, pale band: all"
+        axes.set_title(legend, loc="right", fontsize=8.5, color=_PALE)
 
 
 def _style(axes: Axes, name: str) -> None:
@@ -119,4 +122,3 @@ def _style(axes: Axes, name: str) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.xaxis.set_major_locator(MaxNLocator(6 if name == _LARGE else 3))
     axes.yaxis.set_major_locator(MaxNLocator(5 if name == _LARGE else 4))
-    axes.margins(x=0.01)

@@ -29,7 +29,8 @@ class ActorState:
     Attributes:
         env_state: states of the environments.
         observation: what the policy sees next.
-        episode_return: sum of the rewards of the episode so far, float32 [E].
+        episode_return: sum of the rewards of the episode so far, float32 [E]; without shaping, where the
+            environment names its `unshaped_reward` in `info`.
         episode_length: steps of the episode so far, int32 [E].
         discounted_return: discounted sum of the past rewards, for their normalisation, float32 [E].
     """
@@ -107,10 +108,10 @@ def step_environments(
     step_key, level_key = jax.random.split(key)
     step_env = jax.vmap(env.step_env, (0, 0, 0, None))
     keys = jax.random.split(step_key, num_envs)
-    successor, env_state, reward, terminated, _ = step_env(keys, actor.env_state, action, params)
+    successor, env_state, reward, terminated, info = step_env(keys, actor.env_state, action, params)
     truncated = jax.vmap(env.is_truncated, (0, None))(env_state, params) & ~terminated
     ended = terminated | truncated
-    episode_return = actor.episode_return + reward
+    episode_return = actor.episode_return + info.get("unshaped_reward", reward)
     episode_length = actor.episode_length + 1
     num_levels = jax.tree.leaves(pool)[0].shape[0]
     index = jax.random.randint(level_key, (num_envs,), 0, num_levels)

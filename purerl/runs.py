@@ -16,12 +16,11 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import jax
 import jaxlib
-import numpy as np
 import tyro
 from rich.console import Console
 
-from purerl import serialization
-from purerl.errors import TrainingError, UserError, one_line
+from purerl import files, serialization
+from purerl.errors import UserError, one_line
 from purerl.types import Algorithm, PyTree
 
 T = TypeVar("T")
@@ -36,7 +35,7 @@ CHECKPOINTS = "checkpoints"
 
 def _whole_number(texts: list[str]) -> int:
     number = float(texts[0].replace("_", ""))
-    if number != int(number):
+    if not number.is_integer():
         raise ValueError(f"{texts[0]!r} is not a whole number")
     return int(number)
 
@@ -135,12 +134,14 @@ def create(options: RunOptions, name: str) -> Path:
     run_dir = options.run_dir or default
     try:
         if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
-            raise UserError(f"--run-dir {run_dir} is not empty; name a new directory, or use --resume {run_dir}")
+            raise UserError(
+                f"--run-dir {run_dir} is not empty; name a new directory, or use --resume {run_dir}"
+            )
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--run-dir {run_dir} cannot be made: {one_line(error)}") from error
     saved = {"schema": SCHEMA_VERSION, "experiment": name, "versions": versions()}
-    write_json(run_dir / CONFIG_FILE, saved | {"config": serialization.encode(options)})
+    files.write_json(run_dir / CONFIG_FILE, saved | {"config": serialization.encode(options)})
     return run_dir
 
 
@@ -191,34 +192,3 @@ def _processor() -> str:
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def write_json(file: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file so that a reader finds the old or the new one, never half of it.
-
-    Raises:
-        TrainingError: the disk is full or not writable.
-    """
-    unfinished = file.with_name(f".{file.name}")
-    try:
-        with unfinished.open("w") as stream:
-            json.dump(plain(content), stream, indent=2, allow_nan=False)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        unfinished.replace(file)
-    except OSError as error:
-        raise TrainingError(f"cannot write {file}: {one_line(error)}") from error
-
-
-def plain(value: Any) -> Any:
-    """Arrays as lists, numbers that are not finite as null: what any JSON reader takes."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
-        return plain(np.asarray(value).tolist())
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value

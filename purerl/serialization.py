@@ -35,24 +35,28 @@ def encode(value: Any) -> Json:
     Raises:
         TypeError: the value has no exact JSON form.
     """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$float": repr(value)}
-    if isinstance(value, tuple):
-        return {"$tuple": [encode(item) for item in value]}
-    if isinstance(value, list):
-        return [encode(item) for item in value]
-    if isinstance(value, dict) and all(isinstance(key, str) and key[:1] != "$" for key in value):
-        return {key: encode(item) for key, item in value.items()}
     if isinstance(value, PurePath):
         return {"$path": str(value)}
     if isinstance(value, np.ndarray | np.generic | jax.Array):
         array = np.asarray(value)
         items = [encode(item) for item in array.ravel().tolist()]
         return {"$array": items, "dtype": array.dtype.name, "shape": list(array.shape)}
+    return _encode_container(value)
+
+
+def _encode_container(value: Any) -> Json:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return {"$tuple": [encode(item) for item in value]}
+    if isinstance(value, list):
+        return [encode(item) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) and key[:1] != "$" for key in value):
+        return {key: encode(item) for key, item in value.items()}
     raise TypeError(f"a configuration cannot hold {type(value).__name__}: {value!r}")
 
 
@@ -65,7 +69,7 @@ def decode(saved: Json, hint: Any = Any, where: str = "") -> Any:
     if isinstance(saved, dict):
         return _decode_object(saved, hint, where)
     if isinstance(saved, list):
-        return [decode(item, Any, f"{where}[{index}]") for index, item in enumerate(saved)]
+        return _decode_items(saved, hint, where)
     _check_scalar(saved, hint, where)
     return saved
 
@@ -96,7 +100,7 @@ def _decode_object(saved: dict[str, Json], hint: Any, where: str) -> Any:
     if "$float" in saved:
         return float(saved["$float"])
     if "$tuple" in saved:
-        return tuple(decode(item, Any, f"{where}[{index}]") for index, item in enumerate(saved["$tuple"]))
+        return tuple(_decode_items(saved["$tuple"], hint, where))
     if "$path" in saved:
         return Path(saved["$path"])
     if "$array" in saved:
@@ -106,6 +110,17 @@ def _decode_object(saved: dict[str, Json], hint: Any, where: str) -> Any:
     if config_class is None:
         return {key: decode(item, Any, _join(where, key)) for key, item in saved.items()}
     return _decode_dataclass(saved, config_class, where)
+
+
+def _decode_items(saved: list[Json], hint: Any, where: str) -> list[Any]:
+    inner = typing.get_args(hint)
+    hints = (
+        inner
+        if len(inner) == len(saved) and Ellipsis not in inner
+        else (inner[0] if inner else Any,) * len(saved)
+    )
+    pairs = enumerate(zip(saved, hints, strict=True))
+    return [decode(item, item_hint, f"{where}[{index}]") for index, (item, item_hint) in pairs]
 
 
 def _decode_dataclass(saved: dict[str, Json], config_class: type[T], where: str) -> T:
@@ -120,7 +135,7 @@ def _decode_dataclass(saved: dict[str, Json], config_class: type[T], where: str)
     return config_class(**{name: decode(saved[name], hints[name], _join(where, name)) for name in names})
 
 
-def _dataclass_for(saved: dict[str, Json], hint: Any) -> type | None:
+def _dataclass_for(saved: dict[str, Json], hint: Any) -> Any:
     """The dataclass that a hint names; of several in a union, the one with these fields."""
     candidates = [kind for kind in _alternatives(hint) if dataclasses.is_dataclass(kind)]
     for kind in candidates:

@@ -3,32 +3,44 @@
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from rich.console import Console
 
-from purerl import checkpoint, loop, plots, runs, serialization
+from purerl import checkpoint, files, loop, plots, runs, serialization
 from purerl.errors import Interrupted, TrainingError, UserError, one_line
-from purerl.logging import records, recorder, sinks
+from purerl.logging import recorder, records, sinks
 from purerl.runs import Experiment, RunOptions
-from purerl.types import PyTree
+from purerl.types import PyTree, TrainState
 
 _CHECKPOINTS_PER_RUN = 10
 Summary = dict[str, Any]
 
 
-def train(
-    experiment: Experiment, options: RunOptions, run_dir: Path, console: Console, *, resumed: bool
-) -> Summary:
-    """Train to the end, evaluate and report; the summary is returned and written.
+class Session(NamedTuple):
+    """A run, as one process works on it.
 
-    Args:
+    Attributes:
         experiment: what to run.
         options: its configuration.
         run_dir: its directory, with the configuration in it.
         console: where to show the progress.
+    """
+
+    experiment: Experiment
+    options: RunOptions
+    run_dir: Path
+    console: Console
+
+
+def train(session: Session, *, resumed: bool) -> Summary:
+    """Train to the end, evaluate and report; the summary is returned and written.
+
+    Args:
+        session: the run.
         resumed: go on from the newest checkpoint instead of beginning.
 
     Raises:
@@ -36,88 +48,95 @@ def train(
     """
     started = time.perf_counter()
     try:
-        saved = _newest(run_dir, options, console) if resumed else None
-        program = _compile(experiment, options, console)
+        saved = _newest(session) if resumed else None
+        program = _compile(session)
         state = program.init() if saved is None else checkpoint.restore(saved, program.state_shape)
-        chunks_done = saved.chunk if saved else 0
-        learner = _train(experiment, options, run_dir, console, program, state, chunks_done)
-        summary = _summary(options, run_dir, program, started)
-        return _finish(experiment, options, run_dir, console, learner, summary)
+        state = _train(session, program, state, saved.chunk if saved else 0)
+        return _finish(session, state.learner, _summary(session, program, started))
     except KeyboardInterrupt:
-        raise Interrupted(f"stopped; {_how_to_go_on(run_dir)}") from None
+        raise Interrupted(f"stopped; {_how_to_go_on(session.run_dir)}") from None
 
 
-def evaluate(experiment: Experiment, options: RunOptions, run_dir: Path, console: Console) -> Summary:
+def evaluate(session: Session) -> Summary:
     """Evaluate the newest checkpoint; only `eval` changes in the summary.
 
     Raises:
         UserError: there is no whole checkpoint, or it does not fit.
     """
-    saved = _newest(run_dir, options, console)
+    run_dir = session.run_dir
+    saved = _newest(session)
     if saved is None:
         raise UserError(f"{run_dir} has no whole checkpoint to evaluate; {_how_to_go_on(run_dir)}")
-    state = checkpoint.restore(saved, _state_shape(experiment, options))
+    state = checkpoint.restore(saved, _state_shape(session))
     file = run_dir / runs.SUMMARY_FILE
-    summary = json.loads(file.read_text()) if file.exists() else {"num_seeds": options.num_seeds}
-    return _finish(experiment, options, run_dir, console, state.learner, summary)
+    summary = json.loads(file.read_text()) if file.exists() else {"num_seeds": session.options.num_seeds}
+    return _finish(session, state.learner, summary)
 
 
-def _compile(experiment: Experiment, options: RunOptions, console: Console) -> Any:
+def _compile(session: Session) -> Any:
+    options = session.options
     seeds = f"seed {options.seed}" if options.num_seeds == 1 else f"{options.num_seeds} seeds"
-    console.print(f"{experiment.name}: compiling for {seeds} ...", highlight=False)
-    return experiment.build_program(
+    session.console.print(f"{session.experiment.name}: compiling for {seeds} ...", highlight=False)
+    return session.experiment.build_program(
         seed=options.seed, num_seeds=options.num_seeds, total_steps=options.total_steps
     )
 
 
-def _train(
-    experiment: Experiment,
-    options: RunOptions,
-    run_dir: Path,
-    console: Console,
-    program: Any,
-    state: PyTree,
-    chunks_done: int,
-) -> PyTree:
-    """The loop, with its files, its display and its service open around it. Returns the learner."""
-    plan = _plan(experiment, options, program)
-    files = recorder.Files(metrics=run_dir / runs.METRICS_FILE, timing=run_dir / runs.TIMING_FILE)
-    config = runs.training_config(options)
-    sink = sinks.open_sink(options.track, run_dir, config, chunks_done * plan.steps_per_chunk)
-    architecture = checkpoint.describe(program.state_shape)
-
-    def save(host_state: PyTree, chunk: int) -> None:
-        checkpoint.save(
-            run_dir / runs.CHECKPOINTS,
-            host_state,
-            architecture=architecture,
-            chunk=chunk,
-            config=config,
-            keep=options.keep_checkpoints,
-        )
-
+def _train(session: Session, program: Any, state: TrainState, chunks_done: int) -> TrainState:
+    """The loop, with its files, its display and its service open around it."""
+    run_dir, options = session.run_dir, session.options
+    plan = _plan(session, program)
+    lines = recorder.Files(metrics=run_dir / runs.METRICS_FILE, timing=run_dir / runs.TIMING_FILE)
+    sink = sinks.open_sink(
+        options.track, run_dir, runs.training_config(options), chunks_done * plan.steps_per_chunk
+    )
     try:
-        with recorder.recording(plan, files, sink, console, chunks_done) as record:
+        with recorder.recording(plan, lines, sink, session.console, chunks_done) as record:
             outcome = loop.run(
                 program.chunk,
                 state,
-                loop.Hooks(report=record, save=save, name_seed=lambda position: f"seed {plan.seeds[position]}"),
+                loop.Hooks(
+                    report=record,
+                    save=_saver(session, program),
+                    name_seed=lambda position: f"seed {plan.seeds[position]}",
+                ),
                 chunks_done=chunks_done,
                 num_chunks=plan.num_chunks,
                 save_every=options.checkpoint_every_chunks or max(1, plan.num_chunks // _CHECKPOINTS_PER_RUN),
-                failed=_failed(plan, files.metrics, chunks_done),
+                failed=_failed(plan, lines.metrics, chunks_done),
                 keep_going_on_nan=options.keep_going_on_nan,
             )
     except loop.NotFiniteError as error:
-        raise TrainingError(f"{error}; {_what_is_left(run_dir, options)}") from error
+        several = options.num_seeds > 1 and not options.keep_going_on_nan
+        hint = "; --keep-going-on-nan trains the other seeds to the end" if several else ""
+        raise TrainingError(f"{error}; {_what_is_left(session)}{hint}") from error
+    except OSError as error:
+        raise TrainingError(f"cannot write {run_dir}: {one_line(error)}; {_what_is_left(session)}") from error
     if outcome.stopped_by is not None:
         stop = Interrupted(f"stopped and saved after chunk {outcome.chunk}; {_how_to_go_on(run_dir)}")
         stop.exit_code = 128 + outcome.stopped_by
         raise stop
-    return outcome.state.learner
+    return outcome.state
 
 
-def _plan(experiment: Experiment, options: RunOptions, program: Any) -> recorder.Plan:
+def _saver(session: Session, program: Any) -> Callable[[TrainState, int], None]:
+    architecture = checkpoint.describe(program.state_shape)
+
+    def save(host_state: TrainState, chunk: int) -> None:
+        checkpoint.save(
+            session.run_dir / runs.CHECKPOINTS,
+            host_state,
+            architecture=architecture,
+            chunk=chunk,
+            config=runs.training_config(session.options),
+            keep=session.options.keep_checkpoints,
+        )
+
+    return save
+
+
+def _plan(session: Session, program: Any) -> recorder.Plan:
+    experiment, options = session.experiment, session.options
     steps_per_update = experiment.algorithm.steps_per_update(experiment.algorithm_config)
     return recorder.Plan(
         name=experiment.name,
@@ -135,7 +154,8 @@ def _failed(plan: recorder.Plan, file: Path, chunks_done: int) -> tuple[int, ...
     return tuple(plan.seeds.index(seed) for seed in lines[-1]["failed_seeds"]) if lines else ()
 
 
-def _summary(options: RunOptions, run_dir: Path, program: Any, started: float) -> Summary:
+def _summary(session: Session, program: Any, started: float) -> Summary:
+    options, run_dir = session.options, session.run_dir
     train_seconds = sum(line["seconds"] for line in records.read(run_dir / runs.TIMING_FILE))
     last_line = records.read(run_dir / runs.METRICS_FILE)[-1]
     env_steps = program.num_chunks * program.steps_per_chunk
@@ -155,18 +175,12 @@ def _summary(options: RunOptions, run_dir: Path, program: Any, started: float) -
     }
 
 
-def _finish(
-    experiment: Experiment,
-    options: RunOptions,
-    run_dir: Path,
-    console: Console,
-    learner: PyTree,
-    summary: Summary,
-) -> Summary:
+def _finish(session: Session, learner: PyTree, summary: Summary) -> Summary:
     """Evaluate, write the summary, draw and report."""
+    experiment, options, run_dir, console = session
     console.print(f"{experiment.name}: evaluating ...", highlight=False)
-    summary["eval"] = runs.plain(experiment.evaluate(learner, options.seed))
-    runs.write_json(run_dir / runs.SUMMARY_FILE, summary)
+    summary["eval"] = files.plain(experiment.evaluate(learner, options.seed))
+    files.write_json(run_dir / runs.SUMMARY_FILE, summary)
     try:
         plots.plot_curves(run_dir / "curves.png", records.read(run_dir / runs.METRICS_FILE))
         experiment.report(run_dir, learner, summary, console)
@@ -176,25 +190,26 @@ def _finish(
     return summary
 
 
-def _newest(run_dir: Path, options: RunOptions, console: Console) -> checkpoint.Checkpoint | None:
+def _newest(session: Session) -> checkpoint.Checkpoint | None:
     """The newest whole checkpoint, which must have been written with the same configuration."""
 
     def warn(sentence: str) -> None:
-        console.print(f"warning: {sentence}", style="yellow", highlight=False, soft_wrap=True)
+        session.console.print(f"warning: {sentence}", style="yellow", highlight=False, soft_wrap=True)
 
-    saved = checkpoint.latest(run_dir / runs.CHECKPOINTS, warn)
+    saved = checkpoint.latest(session.run_dir / runs.CHECKPOINTS, warn)
     if saved is None:
         return None
-    changes = serialization.difference(saved.manifest["config"], runs.training_config(options))
+    changes = serialization.difference(saved.manifest["config"], runs.training_config(session.options))
     if changes:
-        file = run_dir / runs.CONFIG_FILE
+        file = session.run_dir / runs.CONFIG_FILE
         raise UserError(f"{file} is not what {saved.path.name} was made with: {'; '.join(changes[:4])}")
     return saved
 
 
-def _state_shape(experiment: Experiment, options: RunOptions) -> PyTree:
+def _state_shape(session: Session) -> PyTree:
     """Shapes of the state of all seeds, without compiling anything."""
-    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), options.num_seeds))
+    experiment = session.experiment
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), session.options.num_seeds))
     init = jax.vmap(lambda key: experiment.algorithm.init(key, experiment.algorithm_config))
     return jax.eval_shape(init, keys)
 
@@ -203,8 +218,6 @@ def _how_to_go_on(run_dir: Path) -> str:
     return f"go on with: python {sys.argv[0]} --resume {run_dir}"
 
 
-def _what_is_left(run_dir: Path, options: RunOptions) -> str:
-    saved = checkpoint.latest(run_dir / runs.CHECKPOINTS, lambda sentence: None)
-    kept = f"the last good checkpoint is {saved.path}" if saved else "there was no checkpoint yet"
-    others = "; --keep-going-on-nan trains the other seeds to the end" if options.num_seeds > 1 else ""
-    return f"{kept}{others}"
+def _what_is_left(session: Session) -> str:
+    saved = checkpoint.latest(session.run_dir / runs.CHECKPOINTS, lambda sentence: None)
+    return f"the last good checkpoint is {saved.path}" if saved else "there was no checkpoint yet"

@@ -1,0 +1,17 @@
+"""The Bikkle arena: its dynamics, observations, gaze, protocols, scripted players and pictures."""
+
+from envs.bikkle.environment import Bikkle
+from envs.bikkle.params import BikkleParams, check
+from envs.bikkle.protocols import GAZES, PROTOCOLS, Protocol, protocol_params
+from envs.bikkle.state import BikkleState
+
+__all__ = [
+    "GAZES",
+    "PROTOCOLS",
+    "Bikkle",
+    "BikkleParams",
+    "BikkleState",
+    "Protocol",
+    "check",
+    "protocol_params",
+]

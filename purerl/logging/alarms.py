@@ -31,7 +31,10 @@ def alarms(metrics: Mapping[str, float]) -> list[str]:
         (entropy < _ENTROPY, f"collapsed entropy: {entropy:.3g} nat"),
         (saturated > _SATURATED_SHARE, f"saturated actions: {saturated:.0%} beyond their bounds"),
         (explained < _EXPLAINED_VARIANCE, f"failing critic: explained variance {explained:.2f}"),
-        (kl > _APPROX_KL or clipped > _CLIP_FRACTION, _too_fast(kl, clipped, value("learning_rate", math.nan))),
+        (
+            kl > _APPROX_KL or clipped > _CLIP_FRACTION,
+            _too_fast(kl, clipped, value("learning_rate", math.nan)),
+        ),
     ]
     infinite = [f"not finite: {name}" for name, found in metrics.items() if math.isinf(found)]
     return [sentence for sounds, sentence in rules if sounds] + infinite

@@ -1,9 +1,9 @@
 """The progress of a run on the terminal: a live bar, or a plain line for each tenth where there is none."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, TypeAlias
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -29,10 +29,7 @@ class Status(NamedTuple):
     alarms: Sequence[str]
 
 
-class Show(Protocol):
-    """Shows a status."""
-
-    def __call__(self, status: Status) -> None: ...
+Show: TypeAlias = Callable[[Status], None]
 
 
 @contextmanager
@@ -87,12 +84,14 @@ def _lines(console: Console, total_steps: int, env_steps: int, label: str) -> Sh
             return
         tenth_shown = tenth
         fields = _fields(status, total_steps)
-        console.print(f"{label}: " + ", ".join([*fields.values(), *status.alarms]), highlight=False, soft_wrap=True)
+        console.print(
+            f"{label}: " + ", ".join([*fields.values(), *status.alarms]), highlight=False, soft_wrap=True
+        )
 
     return show
 
 
-def _fields(status: Status, total_steps: int) -> dict[str, str]:
+def _fields(status: Status, total_steps: int) -> dict[str, Any]:
     return {
         "steps": f"{short(status.env_steps)}/{short(total_steps)} steps",
         "speed": f"{short(status.steps_per_second)} steps/s",

@@ -8,20 +8,13 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from purerl.errors import TrainingError, UserError, one_line
+from purerl.errors import UserError
 
 
 def append(stream: TextIO, record: dict[str, Any]) -> None:
-    """Add one line and hand it to the operating system, where a killed process cannot lose it.
-
-    Raises:
-        TrainingError: the disk is full.
-    """
-    try:
-        stream.write(json.dumps(record, allow_nan=False) + "\n")
-        stream.flush()
-    except OSError as error:
-        raise TrainingError(f"cannot write {stream.name}: {one_line(error)}") from error
+    """Add one line and hand it to the operating system, where a killed process cannot lose it."""
+    stream.write(json.dumps(record, allow_nan=False) + "\n")
+    stream.flush()
 
 
 def read(file: Path) -> list[dict[str, Any]]:

@@ -65,7 +65,9 @@ def _tensorboard(run_dir: Path, env_steps: int) -> Sink:
     try:
         from tensorboardX import SummaryWriter  # noqa: PLC0415  slow, and wanted only here
     except ImportError as error:
-        raise UserError("--track tensorboard needs the package tensorboardX: pip install tensorboardX") from error
+        raise UserError(
+            "--track tensorboard needs the package tensorboardX: pip install tensorboardX"
+        ) from error
     writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=env_steps or None)
 
     def write(env_steps: int, values: Mapping[str, float]) -> None:

@@ -1,0 +1,176 @@
+"""What the Bikkle experiments share: the arena from the command line, its evaluation and its report."""
+
+import dataclasses
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from envs.bikkle import GAZES, PROTOCOLS, Bikkle, BikkleParams, check, protocol_params
+from envs.bikkle.protocols import ORIGINAL_RETURNS
+from envs.bikkle.render import render_episode, save_gif
+from purerl.evaluate import evaluate, summarize
+from purerl.types import PyTree
+
+ProtocolName = Literal["mixture", "record", "continuing_4", "continuing_16", "first_touch_4"]
+EVALUATED = ("record", "continuing_4", "continuing_16", "first_touch_4")
+REFERENCES = Path(__file__).parent.parent / "envs" / "bikkle" / "controller_returns.json"
+
+Policy = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class ArenaOptions:
+    """The arena. Whatever is not given is taken from the protocol."""
+
+    action: Literal["xy", "angle"] = "xy"
+    """Two steps within [-1, 1], or one direction within [0, 1]."""
+    num_pellets: tuple[int, ...] | None = None
+    """Even counts, half of each blue; every episode draws one of them."""
+    pellet_size: float | None = None
+    """Radius of pellets and agent, in arena sides."""
+    max_step: float | None = None
+    """Longest move along an axis in one step, in arena sides."""
+    blue_penalty: float | None = None
+    """Reward for touching a blue pellet."""
+    pink_reward: float | None = None
+    """Reward for touching a pink pellet, and the least that the target gives."""
+    target_reward: float | None = None
+    """Reward for touching the target when a round begins."""
+    round_length: int | None = None
+    """Steps over which the target's value decays, and after which it is drawn anew."""
+    continuing: bool | None = None
+    """Whether the episode goes on after a touch."""
+    max_steps_in_episode: int | None = None
+    """Steps after which an episode is cut."""
+    shaping: float | None = 3.0
+    """Coefficient of the potential-based shaping reward in training; evaluation never has it."""
+    gaze_source: tuple[float, float, float, float] | None = (0.3, 0.55, 0.15, 0.0)
+    """Probabilities that an episode's gaze is none, target, uniform or external."""
+    gaze_presence: float | None = None
+    """Probability that gaze and round are seen."""
+    gaze_presence_per_episode: bool | None = None
+    """Whether presence is drawn once an episode instead of at every step."""
+    gaze_std: float | None = None
+    """Standard deviation of the gaze's noise, in arena sides."""
+    gaze_delay: int | None = None
+    """Steps by which the gaze is late, 0 to 8."""
+    gaze_lag: float | None = None
+    """In [0, 1): the gaze covers a share of 1 - gaze_lag of its way in a step."""
+    gaze_offset_std: float | None = None
+    """Standard deviation of an offset of the gaze drawn per episode, in arena sides."""
+    gaze_dropout_rate: float | None = None
+    """Probability per step that the gaze is lost."""
+    gaze_dropout_length: int | None = None
+    """Steps for which it stays lost."""
+
+
+def make_arena(protocol: ProtocolName, options: ArenaOptions, gamma: float) -> tuple[Bikkle, BikkleParams]:
+    """The arena to train in.
+
+    Raises:
+        ValueError: one line, where it cannot be meant.
+    """
+    given = {key: value for key, value in dataclasses.asdict(options).items() if value is not None}
+    action = given.pop("action")
+    params = dataclasses.replace(PROTOCOLS[protocol].params, shaping_gamma=gamma, **given)
+    counts = np.atleast_1d(np.asarray(params.num_pellets))
+    largest = max(int(counts.max(initial=2)), 2)
+    env = Bikkle(max_pellets=largest + largest % 2, action=action)
+    check(env, params)
+    return env, params
+
+
+def evaluate_protocols(
+    policy: Policy, action: str, num_episodes: int, learners: PyTree, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Protocol -> gaze -> statistics of the greedy policy; every cell meets episodes of its own.
+
+    Args:
+        policy: an algorithm's policy.
+        action: the arena's kind of action.
+        num_episodes: for each seed, protocol and gaze.
+        learners: leaves [S, ...].
+        seed: of the evaluation episodes, which training never draws.
+    """
+    greedy = partial(_greedy, policy)
+    results: dict[str, dict[str, Any]] = {}
+    for slots in sorted({_slots(name) for name in EVALUATED}):
+        names = [name for name in EVALUATED if _slots(name) == slots]
+        cells = [(name, gaze) for name in names for gaze in GAZES]
+        params = [protocol_params(name, gaze) for name, gaze in cells]
+        params = jax.tree.map(lambda *leaves: np.stack(leaves), *params, is_leaf=lambda x: isinstance(x, tuple))
+        key = jax.random.fold_in(jax.random.key(seed), EVALUATION)
+        returns = evaluate(Bikkle(slots, action), params, greedy, learners, key, num_episodes, 200)
+        for row, (name, gaze) in enumerate(cells):
+            results.setdefault(name, {})[gaze] = summarize(returns[:, row])
+    return {name: results[name] for name in EVALUATED}
+
+
+EVALUATION = 0x6576616C
+"""Folded into the key of a run, it gives the key of its evaluation."""
+
+
+def _slots(name: str) -> int:
+    return max(4, PROTOCOLS[name].max_pellets)
+
+
+def _greedy(policy: Policy, learner: PyTree, observation: PyTree, key: jax.Array) -> jax.Array:
+    return policy(learner, observation, key, True)
+
+
+def report(
+    policy: Policy, action: str, run_dir: Path, learners: PyTree, summary: dict[str, Any], console: Console
+) -> None:
+    """Draws an episode of the first seed as `episode.gif`, and prints the table of results."""
+    learner = jax.tree.map(lambda leaf: np.asarray(leaf)[0], learners)
+    env, params = Bikkle(4, action), protocol_params("continuing_4", "target")
+    states, rewards = jax.jit(partial(record_episode, env, policy))(params, learner, jax.random.key(7))
+    states, rewards = jax.device_get((states, rewards))
+    save_gif(run_dir / "episode.gif", render_episode(states, rewards))
+    console.print(results_table(summary["eval"]))
+
+
+def record_episode(env: Bikkle, policy: Policy, params: BikkleParams, learner: PyTree, key: jax.Array) -> Any:
+    """One greedy episode of 200 steps: the states and the rewards on the way to them, leaves [200, ...]."""
+    observation, state = env.reset_env(key, params)
+
+    def step(carry, step_key):
+        observation, state = carry
+        batch = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], observation)
+        action = policy(learner, batch, step_key, True)[0]
+        observation, state, reward, _, _ = env.step_env(step_key, state, action, params)
+        return (observation, state), (state, reward)
+
+    return jax.lax.scan(step, (observation, state), jax.random.split(key, 200))[1]
+
+
+def results_table(results: dict[str, dict[str, Any]]) -> Table:
+    """Mean return and standard error of the policy, beside the original and the scripted controllers."""
+    references = json.loads(REFERENCES.read_text())["returns"]
+    table = Table(title="Return of the greedy policy over 200 steps", title_justify="left")
+    table.add_column("protocol")
+    table.add_column("gaze")
+    for name in ("PureRL", "episodes", "original", "random", "nearest", "knows target", "best script"):
+        table.add_column(name, justify="right")
+    for protocol, gazes in results.items():
+        for number, (gaze, cell) in enumerate(gazes.items()):
+            scripted = references[protocol]
+            original = f"{ORIGINAL_RETURNS[gaze]:.2f}" if protocol == "record" else ""
+            script_cells = [f"{scripted[name]['mean']:.2f}" for name in scripted] if number == 0 else []
+            table.add_row(
+                protocol if number == 0 else "",
+                gaze,
+                f"[bold]{cell['mean']:.2f}[/] ± {cell['sem']:.2f}",
+                f"{cell['episodes'] * len(cell['per_seed']):,}",
+                original,
+                *script_cells,
+                end_section=number == len(gazes) - 1,
+            )
+    return table

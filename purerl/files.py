@@ -1,0 +1,78 @@
+"""Writing files so that a reader finds the old or the new content, never half of it."""
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from purerl.errors import TrainingError, one_line
+
+
+def write_json(file: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file at once, or leave the old one.
+
+    Raises:
+        TrainingError: the disk is full or not writable.
+    """
+    unfinished = file.with_name(f".{file.name}")
+    try:
+        unfinished.write_text(json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
+        flush(unfinished)
+        unfinished.replace(file)
+        flush(file.parent)
+    except OSError as error:
+        raise TrainingError(f"cannot write {file}: {one_line(error)}") from error
+
+
+def plain(value: Any) -> Any:
+    """Arrays as lists, numbers that are not finite as null: what any JSON reader takes."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return plain(np.asarray(value).tolist())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def reserve(directory: Path, num_bytes: int) -> None:
+    """Find out whether `num_bytes` can still be written, by taking the space and giving it back.
+
+    Raises:
+        OSError: they cannot: the disk or the quota is used up.
+    """
+    placeholder = directory / "reserved"
+    with placeholder.open("wb") as stream:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(stream.fileno(), 0, num_bytes)
+        elif shutil.disk_usage(directory).free < num_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    placeholder.unlink()
+
+
+def flush(path: Path) -> None:
+    """Wait until a file, or the entries of a directory, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def flush_tree(path: Path) -> None:
+    """`flush` a directory with everything below it."""
+    for entry in [*path.rglob("*"), path]:
+        flush(entry)
+
+
+def remove(path: Path) -> None:
+    """Delete a directory with everything below it, where there is one."""
+    if path.exists():
+        shutil.rmtree(path)
