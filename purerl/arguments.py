@@ -3,10 +3,13 @@
 import contextlib
 import dataclasses
 import difflib
+import inspect
 import io
 import itertools
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +22,13 @@ from purerl.runs import HOST_OPTIONS, RunOptions
 
 C = TypeVar("C", bound=RunOptions)
 
-_WORDS = {"INT": "a whole number", "FLOAT": "a number", "PATH": "a path", "STR": "a word"}
+# What tyro calls a value, in the words of a message: one of them, several of them.
+_WORDS = {
+    "INT": ("a whole number", "whole numbers"),
+    "FLOAT": ("a number", "numbers"),
+    "PATH": ("a path", "paths"),
+    "STR": ("a word", "words"),
+}
 
 
 class Request(NamedTuple, Generic[C]):
@@ -52,12 +61,20 @@ def parse(
         UserError: an option is unknown, misspelt or has a wrong value.
     """
     tokens = list(sys.argv[1:] if argv is None else argv)
-    text = description or config_class.__doc__ or ""
-    parsed = _parse_with_tyro(_with_run_choices(config_class), tokens, text)
+    if "-h" in tokens or "--help" in tokens:
+        print(_wrapped(inspect.cleandoc(description or config_class.__doc__ or "")), end="\n\n")
+    parsed = _parse_with_tyro(_with_run_choices(config_class), tokens)
     given = tuple(_option_names(tokens))
     request = Request(config=parsed.config, given=given, resume=parsed.resume, eval_only=parsed.eval_only)
     _check_choices(request)
     return request
+
+
+def _wrapped(text: str) -> str:
+    """Paragraphs broken at the width of the terminal; indented ones, which are commands, as they are."""
+    width = min(shutil.get_terminal_size().columns, 100)
+    paragraphs = [part if part.startswith(" ") else textwrap.fill(part, width) for part in text.split("\n\n")]
+    return "\n\n".join(paragraphs)
 
 
 def _with_run_choices(config_class: type[C]) -> Any:
@@ -76,15 +93,14 @@ def _with_run_choices(config_class: type[C]) -> Any:
     return Arguments
 
 
-def _parse_with_tyro(arguments_class: Any, tokens: list[str], description: str) -> Any:
+def _parse_with_tyro(arguments_class: Any, tokens: list[str]) -> Any:
     captured = io.StringIO()
     try:
         with contextlib.redirect_stderr(captured):
             return tyro.cli(
                 arguments_class,
                 args=tokens,
-                description=description,
-                config=(tyro.conf.FlagCreatePairsOff,),
+                description="",
             )
     except SystemExit as stop:
         if not stop.code:
@@ -115,27 +131,41 @@ def _in_one_line(printed: str, tokens: list[str], arguments_class: Any) -> str:
 
 def _wrong_type(name: str, reason: str, body: list[str]) -> str:
     metavar = next((line.partition(" ")[2] for line in body if line.startswith(f"{name} ")), "")
-    given = re.findall(r"'(.*?)'", reason)
-    kinds = set(metavar.split())
-    if given and len(kinds) == 1 and kinds <= set(_WORDS):
-        plural = f"{len(metavar.split())} values, each " if " " in metavar else ""
-        return f"{name} takes {plural}{_WORDS[kinds.pop()]}, not {' '.join(given)!r}"
-    return f"{name}: {reason}" + (f" (expected {metavar})" if metavar else "")
+    values = re.search(r"from \[(.*?)\]", reason)
+    given = " ".join(re.findall(r"'(.*?)'", values.group(1) if values else reason))
+    wanted = " or ".join(_in_words(choice.strip("{}")) for choice in reversed(metavar.split("|")))
+    return f"{name} takes {wanted}, not {given!r}" if wanted and given else f"{name}: {reason}"
+
+
+def _in_words(metavar: str) -> str:
+    """`FLOAT FLOAT` as "2 numbers", `[INT [INT ...]]` as "whole numbers"."""
+    kinds = re.findall(r"[A-Z]{2,}", metavar)
+    if not kinds or kinds[0] not in _WORDS or len(set(kinds)) > 1:
+        return metavar
+    one, several = _WORDS[kinds[0]]
+    if "..." in metavar:
+        return several
+    return one if len(kinds) == 1 else f"{len(kinds)} {several}"
 
 
 def _unknown_option(message: str, tokens: list[str], arguments_class: Any) -> str:
-    unknown = re.sub(r"^.*?options?: *", "", message).split(", ")[0]
+    unknown = re.sub(r"^.*?options?: *", "", message).split(", ")[0].partition("=")[0]
     if not unknown.startswith("--"):
         before = tokens[: tokens.index(unknown)] if unknown in tokens else []
         option = next((token for token in reversed(before) if token.startswith("--")), None)
         where = f"{option} takes fewer values" if option else "options begin with --"
         return f"{unknown!r} is not an option; {where}"
+    prefix, _, field = unknown.replace("_", "-").strip("-").rpartition(".")
     names = _known_options(arguments_class)
-    last = unknown.strip("-").replace("_", "-").split(".")[-1]
-    same_field = [name for name in names if name.strip("-").split(".")[-1] == last]
-    close = same_field or difflib.get_close_matches(unknown, names, n=1, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close[:3])}?" if close else "--help lists all options"
+    fields = difflib.get_close_matches(field, {_field(name) for name in names}, n=1, cutoff=0.6)
+    close = [name for name in names if _field(name) in fields]
+    near = [name for name in close if name.startswith(f"--{prefix}.")] or close
+    hint = f"did you mean {' or '.join(near[:3])}?" if near else "--help lists all options"
     return f"unknown option {unknown}; {hint}"
+
+
+def _field(name: str) -> str:
+    return name.strip("-").rpartition(".")[2]
 
 
 def _known_options(config_class: Any, prefix: str = "--") -> list[str]:
@@ -151,8 +181,10 @@ def _known_options(config_class: Any, prefix: str = "--") -> list[str]:
 
 
 def _option_names(tokens: list[str]) -> list[str]:
-    names = [token.partition("=")[0] for token in tokens if token.startswith("--")]
-    return [name for name in names if name.replace("_", "-") not in ("--resume", "--eval-only")]
+    """Options of the configuration among the tokens, as the help spells them; `--no-x` counts as `--x`."""
+    names = [token.partition("=")[0].replace("_", "-") for token in tokens if token.startswith("--")]
+    names = [name.replace("--no-", "--", 1) for name in names]
+    return [name for name in names if name not in ("--resume", "--eval-only")]
 
 
 def _check_choices(request: Request[Any]) -> None:
@@ -162,7 +194,7 @@ def _check_choices(request: Request[Any]) -> None:
         "--resume" if request.resume is not None else "--eval-only" if request.eval_only is not None else None
     )
     harmless = {"--" + name.replace("_", "-") for name in HOST_OPTIONS if name != "run_dir"}
-    refused = [name for name in request.given if name.replace("_", "-") not in harmless]
+    refused = [name for name in request.given if name not in harmless]
     if earlier and refused:
         raise UserError(
             f"{', '.join(refused)} cannot be given with {earlier}: the run keeps its own configuration; "

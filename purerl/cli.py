@@ -1,6 +1,7 @@
 """The command of every experiment: train, go on with a run, or evaluate one."""
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,6 +42,10 @@ def main(
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(Interrupted.exit_code)
+    except BrokenPipeError:
+        # The reader of our output is gone (`| head`); nor could Python's last flush be delivered.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     sys.exit(0)
 
 

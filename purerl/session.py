@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 from rich.console import Console
 
-from purerl import checkpoint, files, loop, plots, runs, serialization
+from purerl import checkpoint, files, loop, runs, serialization
 from purerl.errors import Interrupted, TrainingError, UserError, one_line
 from purerl.logging import recorder, records, sinks
 from purerl.runs import Experiment, RunOptions
@@ -177,12 +177,14 @@ def _summary(session: Session, program: Any, started: float) -> Summary:
 
 def _finish(session: Session, learner: PyTree, summary: Summary) -> Summary:
     """Evaluate, write the summary, draw and report."""
+    from purerl.plots import plot_curves  # noqa: PLC0415  slow, and --help should not wait for it
+
     experiment, options, run_dir, console = session
     console.print(f"{experiment.name}: evaluating ...", highlight=False)
     summary["eval"] = files.plain(experiment.evaluate(learner, options.seed))
     files.write_json(run_dir / runs.SUMMARY_FILE, summary)
     try:
-        plots.plot_curves(run_dir / "curves.png", records.read(run_dir / runs.METRICS_FILE))
+        plot_curves(run_dir / "curves.png", records.read(run_dir / runs.METRICS_FILE))
         experiment.report(run_dir, learner, summary, console)
     except OSError as error:
         raise TrainingError(f"cannot write the report into {run_dir}: {one_line(error)}") from error

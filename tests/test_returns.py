@@ -1,5 +1,6 @@
 """Advantages against a plain loop, and against chains whose value is known."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from hypothesis import given, settings
@@ -28,7 +29,7 @@ def test_gae_equals_a_plain_loop_with_both_flags_at_random(seed, gamma, lam):
     random = np.random.default_rng(seed)
     reward, value, next_value = random.normal(size=(3, 7, 3))
     terminated, truncated = random.random((2, 7, 3)) < 0.3
-    ours = gae(*map(jnp.float32, (reward, value, next_value)), terminated, truncated, gamma, lam)
+    ours = jax.jit(gae)(*map(jnp.float32, (reward, value, next_value)), terminated, truncated, gamma, lam)
     plain = plain_gae(reward, value, next_value, terminated, truncated, gamma, lam)
     np.testing.assert_allclose(ours, plain, atol=2e-5)
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from envs.bikkle import gaze, observations, params, placement, random
 from envs.bikkle.params import BikkleParams
-from envs.bikkle.placement import MAX_CANDIDATES, MAX_TOUCHED
+from envs.bikkle.placement import MAX_CANDIDATES, MAX_PELLETS, MAX_TOUCHED
 from envs.bikkle.rewards import shaping, squared_reach, touch_reward, touching
 from envs.bikkle.state import BikkleState, is_blue, position_of, present
 from purerl import spaces
@@ -27,7 +27,7 @@ class Bikkle:
     """The arena; what it holds decides shapes and code, every number is in `BikkleParams`.
 
     Attributes:
-        max_pellets: pellet slots N, even.
+        max_pellets: pellet slots N, even, 2 to 32.
         action: `xy` for two steps within [-1, 1], `angle` for a direction within [0, 1].
         observation: `tokens`, `flat` or `image`.
         num_candidates: points K among which a pellet finds its place, 5 to 32; 0 stands for 8, or for 16
@@ -46,8 +46,10 @@ class Bikkle:
             raise ValueError(f"action = {self.action!r} is not one of {ACTIONS}")
         if self.observation not in OBSERVATIONS:
             raise ValueError(f"observation = {self.observation!r} is not one of {OBSERVATIONS}")
-        if self.max_pellets < 2 or self.max_pellets % 2:
-            raise ValueError(f"max_pellets = {self.max_pellets} must be even and at least 2, such as 4")
+        if not 2 <= self.max_pellets <= MAX_PELLETS or self.max_pellets % 2:
+            raise ValueError(
+                f"max_pellets = {self.max_pellets} must be even, from 2 to {MAX_PELLETS}, such as 4"
+            )
         if self.num_candidates == 0:
             object.__setattr__(self, "num_candidates", 8 if self.max_pellets <= 8 else 16)
         if not MAX_TOUCHED <= self.num_candidates <= MAX_CANDIDATES:

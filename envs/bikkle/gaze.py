@@ -29,7 +29,7 @@ class GazeState:
         present: whether the agent sees it, bool [].
         source: index into `GAZE_SOURCES`, int32 []; `none` also in an episode whose draw was absence.
         focus: before offset and noise, float32 [2].
-        history: points of the last 8 steps, newest first, x [0] and y [1], float32 [2, 8].
+        history: points of the last 8 steps, newest first, float32 [8, 2].
         offset: constant of this episode, float32 [2].
         lost: steps for which the gaze is still lost, int32 [].
     """
@@ -70,7 +70,7 @@ def reset(
         present=jnp.zeros((), bool),
         source=source,
         focus=first,
-        history=jnp.broadcast_to(first[:, None], (2, MAX_GAZE_DELAY)).astype(jnp.float32),
+        history=jnp.tile(first, (MAX_GAZE_DELAY, 1)),
         offset=normals(offset_words[:2]) * jnp.asarray(params.gaze_offset_std, jnp.float32),
         lost=jnp.zeros((), jnp.int32),
     )
@@ -109,12 +109,13 @@ def look(
         point=jnp.clip(jnp.where(is_external, external[0], noisy), 0.0, 1.0),
         present=jnp.where(is_external, external[1], seen),
         focus=focus,
-        history=jnp.concatenate([point[:, None], state.history[:, :-1]], axis=1),
+        history=jnp.concatenate([point[None], state.history[:-1]]),
         lost=lost,
     )
 
 
 def _delayed(point: jax.Array, history: jax.Array, delay: jax.Array) -> jax.Array:
     """The point `delay` steps ago, 0 to 8: float32 [2]."""
-    chosen = jnp.arange(1, MAX_GAZE_DELAY + 1) == delay
-    return jnp.where(delay == 0, point, jnp.sum(jnp.where(chosen, history, 0.0), axis=1))
+    for steps in range(1, MAX_GAZE_DELAY + 1):
+        point = jnp.where(delay == steps, history[steps - 1], point)
+    return point

@@ -18,6 +18,8 @@ FAR = 9.0
 """Above every squared distance within the unit square."""
 MAX_TOUCHED = 5
 """Points further than r from each other of which a disc of radius r can hold: 5 at most."""
+MAX_PELLETS = 32
+"""Pellets are flagged in the bits of a word."""
 MAX_CANDIDATES = 32
 FREE = 2**30
 """Above every score of a candidate that is not free."""
@@ -87,11 +89,14 @@ def respawn(
     x, y = board
     candidates = random.points(words)
     clearance = clearances(candidates, board, kept)
-    rank = jnp.where(touched, jnp.cumsum(touched.astype(jnp.int32)), 0)
-    for i in range(1, min(MAX_TOUCHED, touched.shape[0]) + 1):
+    flags = jnp.int32(1) << jnp.arange(touched.shape[0], dtype=jnp.int32)
+    waiting = jnp.sum(jnp.where(touched, flags, 0))
+    for _ in range(min(MAX_TOUCHED, touched.shape[0])):
         place = random.points(first_free(words, clearance, squared_radius))
-        x = jnp.where(rank == i, place[0], x)
-        y = jnp.where(rank == i, place[1], y)
+        first = waiting & -waiting
+        x = jnp.where(flags == first, place[0], x)
+        y = jnp.where(flags == first, place[1], y)
+        waiting ^= first
         clearance = jnp.minimum(clearance, squared_distance(candidates, place))
     return x, y
 

@@ -86,6 +86,19 @@ class Tokenizer(nn.Module):
         return summary, tokens, jnp.concatenate([group.mask for group in members])
 
 
+class LinearTokenizer(nn.Module):
+    """Embeds every token, context and members alike, by a linear map and a bias of its kind."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, observation: dict[str, TokenGroup]) -> tuple[jax.Array, jax.Array]:
+        """Returns tokens [W, N, B] and their mask [N, B]."""
+        groups = [group for part in split_groups(observation) for group in part]
+        tokens = [Dense(self.width, scale=1.0, name=f"kind_{group.kind}")(group.values) for group in groups]
+        return jnp.concatenate(tokens, axis=1), jnp.concatenate([group.mask for group in groups])
+
+
 class DeepSetsEncoder(nn.Module):
     """Embeds each token, takes the masked mean and maximum, and goes on with an MLP.
 
@@ -108,8 +121,9 @@ class DeepSetsEncoder(nn.Module):
 class SetAttentionEncoder(nn.Module):
     """Masked set attention: self-attention among the tokens, then a summary that asks them.
 
-    The default has no self-attention and two summary layers, whose cost is linear in the number of tokens.
-    `num_self_layers=2, num_summary_layers=0` is a plain transformer encoder with a masked mean.
+    The default has no self-attention: a summary made of the context asks the members twice, at a cost linear
+    in their number. `num_self_layers=2, num_summary_layers=0` is a plain transformer encoder over all tokens
+    with a masked mean.
 
     Attributes:
         width: size of the embeddings.
@@ -130,16 +144,16 @@ class SetAttentionEncoder(nn.Module):
     @nn.compact
     def __call__(self, observation: dict[str, TokenGroup]) -> jax.Array:
         """Encodes a batch of observations: float32 [W, B]."""
-        summary, tokens, mask = Tokenizer(self.width, self.activation)(observation)
         layers = self.num_self_layers + self.num_summary_layers
         residual_scale = 1.0 / math.sqrt(2.0 * max(layers, 1))
         settings = (self.num_heads, self.feed_forward, self.activation, residual_scale)
         if self.num_self_layers:
-            tokens = jnp.concatenate([summary[:, None], tokens], axis=1)
-            mask = jnp.concatenate([jnp.ones_like(mask[:1]), mask])
+            tokens, mask = LinearTokenizer(self.width)(observation)
             for _ in range(self.num_self_layers):
                 tokens = SelfAttentionBlock(*settings)(tokens, mask)
             summary = masked_mean(tokens, mask)
+        else:
+            summary, tokens, mask = Tokenizer(self.width, self.activation)(observation)
         for _ in range(self.num_summary_layers):
             summary = SummaryAttentionBlock(*settings)(summary, tokens, mask)
         return LayerNorm()(summary)

@@ -105,20 +105,22 @@ def test_only_the_newest_ones_stay(tmp_path):
     assert newest(tmp_path)[0].chunk == 10
 
 
+def largest_file(path):
+    return max((path / "arrays").rglob("*"), key=lambda file: file.is_file() and file.stat().st_size)
+
+
 def flip_a_byte(path):
-    largest = max((file for file in path.rglob("*") if file.is_file()), key=lambda file: file.stat().st_size)
-    content = bytearray(largest.read_bytes())
+    content = bytearray(largest_file(path).read_bytes())
     content[len(content) // 2] ^= 1
-    largest.write_bytes(content)
+    largest_file(path).write_bytes(content)
 
 
 def cut_a_file(path):
-    largest = max((path / "arrays").rglob("*"), key=lambda file: file.is_file() and file.stat().st_size)
-    os.truncate(largest, largest.stat().st_size // 2)
+    os.truncate(largest_file(path), largest_file(path).stat().st_size // 2)
 
 
 def lose_a_file(path):
-    max((path / "arrays").rglob("*"), key=lambda file: file.is_file() and file.stat().st_size).unlink()
+    largest_file(path).unlink()
 
 
 def lose_the_manifest(path):

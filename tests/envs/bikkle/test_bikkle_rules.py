@@ -10,7 +10,6 @@ import pytest
 from envs.bikkle import Bikkle, BikkleParams, BikkleState
 from envs.bikkle.state import target_value
 
-
 reset = jax.jit(Bikkle.reset_env, static_argnums=0)
 step = jax.jit(Bikkle.step_env, static_argnums=0)
 

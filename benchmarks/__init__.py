@@ -1,0 +1,1 @@
+"""Benchmarks: throughput, compile time, and the returns that an experiment reaches."""

@@ -1,0 +1,246 @@
+"""Measures of the Bikkle experiment: `python -m benchmarks.bikkle`, about ten minutes on two cores.
+
+`--only stepping original compile` runs the quick ones; `--help` lists all.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from jax.sharding import Mesh, PartitionSpec
+from rich.console import Console
+
+from benchmarks.rows import Row, as_array, median_seconds, save
+from envs.bikkle import GAZES, PROTOCOLS, Bikkle
+from envs.bikkle import scripted as controllers
+from envs.bikkle.protocols import protocol_params
+from purerl.algorithms.ppo import PPOConfig, make_ppo
+from purerl.evaluate import summarize
+from purerl.networks import NetworkConfig, make_actor_critic
+from purerl.rollout import init_actor, make_pool, step_environments
+from purerl.runtime import enable_compilation_cache
+from purerl.train import build_program, usable_devices
+
+ROOT = Path(__file__).parent.parent
+SCRIPT = "experiments/ppo_bikkle.py"
+CONTROLLERS = ROOT / "envs" / "bikkle" / "controller_returns.json"
+FLOORS = {
+    ("record", "target"): (25.0, 26.5, 25.94),
+    ("record", "uniform"): (22.5, 26.0, 19.38),
+    ("record", "none"): (24.0, 26.0, 11.29),
+    ("continuing_4", "target"): (23.3, 25.0, 22.7),
+    ("continuing_4", "none"): (21.5, 22.5, 22.2),
+    ("continuing_16", "target"): (21.0, 26.0, None),
+    ("continuing_16", "none"): (20.0, 23.0, None),
+}
+"""Floor, aim, and what the original (record) or a first sketch (continuing_4) reached."""
+FIRST_TOUCH_FLOORS = {"target": (3.7, 4.0, 3.60), "none": (2.5, 2.7, 2.56)}
+
+
+def stepping() -> list[Row]:
+    """The bare arena: 1,024 environments, 4 pellets, tokens, random actions, resets from a pool."""
+    num_envs, num_steps = 1024, 1000
+    env = Bikkle(max_pellets=4)
+    params = as_array(PROTOCOLS["continuing_4"].params)
+    devices = jax.local_devices()
+    local = num_envs // len(devices)
+
+    def run(keys):
+        reset_key, pool_key, run_key = jax.random.split(keys[0], 3)
+        actor = init_actor(env, params, reset_key, local, stagger=True)
+        pool = make_pool(env, params, pool_key, local)
+
+        def step(actor, key):
+            act_key, step_key = jax.random.split(key)
+            action = jax.random.uniform(act_key, (local, 2), minval=-1.0, maxval=1.0)
+            actor, result, _ = step_environments(env, params, actor, pool, action, step_key)
+            return actor, result.reward.sum() + sum(leaf.sum() for leaf in jax.tree.leaves(actor.observation))
+
+        return jax.lax.scan(step, actor, jax.random.split(run_key, num_steps))[1].sum()[None]
+
+    spec = PartitionSpec("devices")
+    mesh = Mesh(np.array(devices), ("devices",))
+    program = jax.jit(jax.shard_map(run, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False))
+    keys = jax.random.split(jax.random.key(0), len(devices))
+    rate = num_envs * num_steps / median_seconds(lambda: program(keys))
+    command = "python -m benchmarks.bikkle --only stepping"
+    return [Row("arena stepping", rate, "steps/s", 9200, 1e6, 4e6, command)]
+
+
+def original_network() -> list[Row]:
+    """Training at the original's network, epochs and batch: 2,048 samples, 10 epochs x 32 minibatches of 64."""
+    net = NetworkConfig(
+        width=16,
+        num_heads=4,
+        num_self_layers=2,
+        num_summary_layers=0,
+        feed_forward=64,
+        activation="gelu",
+        shared_encoder=False,
+    )
+    ppo = PPOConfig(num_envs=64, num_steps=32, num_epochs=10, num_minibatches=32, learning_rate=3e-4)
+    rate, seconds = training_rate(4, net, ppo, total_steps=2048 * 40)
+    command = "python -m benchmarks.bikkle --only original"
+    return [
+        Row("training, the original's network and epochs", rate, "steps/s", 348, 12 * 348, 40 * 348, command),
+        Row("compilation of it", seconds, "s", None, 8, 4, command, lower_is_better=True),
+    ]
+
+
+def training_rate(max_pellets: int, net: NetworkConfig, ppo: PPOConfig, total_steps: int) -> tuple[float, float]:
+    """Environment steps per second of training, the first chunk left out, and the seconds of compilation."""
+    env = Bikkle(max_pellets)
+    params = PROTOCOLS["continuing_4"].params
+    network = make_actor_critic(env, params, "attention", net)
+    ppo = ppo.replace(env_params=params)
+    devices = usable_devices(ppo.num_envs, ppo.num_envs * ppo.num_steps, ppo.num_minibatches)
+    build = partial(build_program, partial(make_ppo, env, network), ppo, num_devices=devices)
+    program = build(seed=0, num_seeds=1, total_steps=total_steps, target_chunks=8)
+    state, seconds = program.init(), []
+    for _ in range(program.num_chunks):
+        started = time.perf_counter()
+        state, _ = jax.block_until_ready(program.chunk(state))
+        seconds.append(time.perf_counter() - started)
+    return program.steps_per_chunk / float(np.median(seconds[1:])), program.compile_seconds
+
+
+def default_command() -> list[Row]:
+    """The experiment as a user runs it, twice: with an empty cache of compiled programs, and with a full one."""
+    command = f"python {SCRIPT}"
+    with tempfile.TemporaryDirectory() as room:
+        first, wall = run_script(Path(room), "first")
+        second, wall_again = run_script(Path(room), "second")
+    rows = [
+        Row("default command, wall time", wall, "s", None, 180, 90, command, lower_is_better=True),
+        Row("default command again, wall time", wall_again, "s", wall, None, None, command, lower_is_better=True),
+        Row("compilation, first run", first["compile_seconds"], "s", None, 8, 4, command, lower_is_better=True),
+        Row(
+            "compilation, second run",
+            second["compile_seconds"],
+            "s",
+            first["compile_seconds"],
+            None,
+            None,
+            command,
+            lower_is_better=True,
+        ),
+        Row("default command, training", first["steps_per_second"], "steps/s", None, None, None, command),
+    ]
+    return rows + return_rows(first["eval"], command)
+
+
+def return_rows(results: dict, command: str) -> list[Row]:
+    """The returns of one policy on every protocol that has a floor."""
+    rows = []
+    for (protocol, gaze), (floor, aim, baseline) in FLOORS.items():
+        value = results[protocol][gaze]["mean"]
+        rows.append(Row(f"{protocol}, {gaze} gaze", value, "return", baseline, floor, aim, command))
+    return rows
+
+
+def five_seeds() -> list[Row]:
+    """How many of five seeds reach every floor."""
+    command = f"python {SCRIPT} --num-seeds 5"
+    with tempfile.TemporaryDirectory() as room:
+        summary, _ = run_script(Path(room), "seeds", "--num-seeds", "5")
+    reached = [
+        all(
+            summary["eval"][protocol][gaze]["per_seed"][seed] >= floor
+            for (protocol, gaze), (floor, _, _) in FLOORS.items()
+        )
+        for seed in range(5)
+    ]
+    return [Row("seeds that reach every floor", sum(reached), "of 5", None, 5, 5, command)]
+
+
+def first_touch() -> list[Row]:
+    """A policy trained where the episode ends at the first touch."""
+    options = ("--protocol", "first_touch_4")
+    command = f"python {SCRIPT} {' '.join(options)}"
+    with tempfile.TemporaryDirectory() as room:
+        summary, _ = run_script(Path(room), "touch", *options)
+    cells = summary["eval"]["first_touch_4"]
+    return [
+        Row(f"trained on first_touch_4, {gaze} gaze", cells[gaze]["mean"], "return", baseline, floor, aim, command)
+        for gaze, (floor, aim, baseline) in FIRST_TOUCH_FLOORS.items()
+    ]
+
+
+def run_script(room: Path, name: str, *options: str) -> tuple[dict, float]:
+    """Runs the experiment with a cache of its own; returns its summary and the wall time in seconds."""
+    started = time.perf_counter()
+    command = [sys.executable, str(ROOT / SCRIPT), "--run-dir", str(room / name), *options]
+    environment = None
+    if name in ("first", "second"):
+        import os  # noqa: PLC0415
+
+        environment = os.environ | {"PURERL_CACHE_DIR": str(room / "cache")}
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    wall = time.perf_counter() - started
+    return json.loads((room / name / "summary.json").read_text()), wall
+
+
+def scripted() -> list[Row]:
+    """What the scripted controllers reach on every protocol; also written beside the arena, for reports."""
+    returns: dict[str, dict[str, dict]] = {}
+    for protocol in ("record", "continuing_4", "continuing_16", "first_touch_4"):
+        env, params = Bikkle(PROTOCOLS[protocol].max_pellets), protocol_params(protocol, "target")
+        returns[protocol] = {}
+        for name in ("random", "nearest_pink", "target_seeker", "best"):
+            controller = getattr(controllers, name)
+            found = controllers.evaluate_controller(controller, env, params, jax.random.key(0), 2000)
+            cell = summarize(np.asarray(found)[None])
+            returns[protocol][name] = {key: cell[key] for key in ("mean", "sem", "episodes")}
+    command = "python -m benchmarks.bikkle --only scripted"
+    CONTROLLERS.write_text(json.dumps({"command": command, "returns": returns}, indent=1) + "\n")
+    return [
+        Row(f"{protocol}, script {name}", cell["mean"], "return", None, None, None, command)
+        for protocol, cells in returns.items()
+        for name, cell in cells.items()
+    ]
+
+
+MEASURES: dict[str, Callable[[], list[Row]]] = {
+    "stepping": stepping,
+    "original": original_network,
+    "scripted": scripted,
+    "default": default_command,
+    "first_touch": first_touch,
+    "seeds": five_seeds,
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure the Bikkle experiment and print a table."""
+
+    only: tuple[str, ...] = tuple(MEASURES)
+    """Which measures to take, in this order."""
+    out: Path = ROOT / "benchmarks" / "results" / "bikkle.json"
+    """Where the rows are written; rows of other names in it stay."""
+
+
+def main(options: Options) -> None:
+    """Takes the measures one after another and writes after each."""
+    unknown = [name for name in options.only if name not in MEASURES]
+    if unknown:
+        sys.exit(f"error: no measure is called {unknown[0]!r}; there are {', '.join(MEASURES)}")
+    enable_compilation_cache()
+    console = Console()
+    for name in options.only:
+        console.print(f"{name} ...", highlight=False)
+        save(options.out, MEASURES[name](), console)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

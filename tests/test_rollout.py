@@ -1,0 +1,121 @@
+"""The rollout: true successors, resets from the pool, statistics of episodes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from purerl import spaces
+from purerl.evaluate import episode_returns, evaluate, summarize
+from purerl.rollout import init_actor, make_pool, step_environments, unroll
+
+
+@struct.dataclass
+class CountParams:
+    max_steps_in_episode: int = 3
+    start: float = 0.0
+
+
+@struct.dataclass
+class CountState:
+    count: jax.Array
+    time: jax.Array
+
+
+class Count:
+    """Counts up by the action from where the level starts; reward is the action; ends at ten or at the limit."""
+
+    default_params = CountParams()
+
+    def reset_env(self, key, params):
+        state = CountState(count=params.start + jax.random.uniform(key), time=jnp.int32(0))
+        return state.count[None], state
+
+    def step_env(self, key, state, action, params):
+        state = CountState(count=state.count + action, time=state.time + 1)
+        return state.count[None], state, action, state.count >= 10.0, {}
+
+    def is_truncated(self, state, params):
+        return state.time >= params.max_steps_in_episode
+
+    def observation_space(self, params):
+        return spaces.Box(0.0, 20.0, (1,))
+
+    def action_space(self, params):
+        return spaces.Box(0.0, 10.0, ())
+
+
+def start(num_envs=4, stagger=False, **params):
+    env, params = Count(), CountParams(**params)
+    actor = init_actor(env, params, jax.random.key(0), num_envs, stagger)
+    pool = make_pool(env, params.replace(start=100.0), jax.random.key(1), 5)
+    return env, params, actor, pool
+
+
+def test_the_successor_is_the_one_before_the_reset_and_the_next_observation_the_one_after():
+    env, params, actor, pool = start(max_steps_in_episode=1)
+    stepped, step, _ = step_environments(env, params, actor, pool, jnp.ones(4), jax.random.key(2))
+    np.testing.assert_allclose(step.successor, actor.observation + 1.0)
+    assert step.truncated.all()
+    assert not step.terminated.any()
+    assert (stepped.observation >= 100.0).all()  # levels of the pool start there
+
+
+def test_resets_draw_from_the_pool_and_from_all_of_it():
+    env, params, actor, pool = start(num_envs=200, max_steps_in_episode=1)
+    stepped, _, _ = step_environments(env, params, actor, pool, jnp.ones(200), jax.random.key(2))
+    assert set(np.asarray(stepped.observation[:, 0])) == set(np.asarray(pool.observation[:, 0]))
+
+
+def test_an_episode_that_ends_both_ways_at_once_is_terminated():
+    env, params, actor, pool = start(max_steps_in_episode=1)
+    _, step, _ = step_environments(env, params, actor, pool, jnp.full(4, 10.0), jax.random.key(2))
+    assert step.terminated.all()
+    assert not step.truncated.any()
+
+
+def test_bootstrap_values_belong_to_the_true_successor():
+    # value(observation) = observation; in an episode cut after 3 steps of 1, the successor of the last
+    # step is its observation + 1, although the next row of the rollout is a fresh level near 100.
+    env, params, actor, pool = start()
+    act = lambda observation, key: (jnp.ones(4), jnp.zeros(4), observation[:, 0])  # noqa: E731
+    value_of = lambda observation: observation[:, 0]  # noqa: E731
+    _, transitions, metrics = unroll(env, params, actor, pool, jax.random.key(2), 7, act, value_of)
+    np.testing.assert_allclose(transitions.next_value, transitions.value + 1.0, rtol=1e-6)
+    assert transitions.truncated[2].all()
+    assert transitions.observation[3].min() >= 100.0
+    # Steps 3 and 6 end an episode each, of return 3; above 100 episodes terminate at once, return 1.
+    assert metrics["episode_return"].weight == 4 * 5
+    assert metrics["episode_return"].total == 4 * (3 + 1 + 1 + 1 + 1)
+
+
+def test_staggered_environments_do_not_end_together():
+    _, _, actor, _ = start(num_envs=64, stagger=True, max_steps_in_episode=50)
+    assert len(set(np.asarray(actor.env_state.time))) > 20
+
+
+def test_evaluation_counts_whole_episodes_once():
+    # Four steps of 2.5 reach ten and end the episode (start in [0, 1)): return 10, whatever comes after.
+    env, params = Count(), CountParams(max_steps_in_episode=100)
+    policy = lambda observation, key: jnp.full(observation.shape[0], 2.5)  # noqa: E731
+    returns = episode_returns(env, params, policy, jax.random.key(0), 6, 20)
+    np.testing.assert_allclose(returns, 10.0)
+
+
+def test_evaluation_of_many_equals_evaluation_of_each():
+    env = Count()
+    params = CountParams(max_steps_in_episode=np.array([2, 3]), start=np.zeros(2))
+    learners = np.array([1.0, 2.0, 3.0])
+    policy = lambda learner, observation, key: learner * jnp.ones(observation.shape[0])  # noqa: E731
+    returns = evaluate(env, params, policy, learners, jax.random.key(0), 5, 4, block=2)
+    assert returns.shape == (3, 2, 5)
+    np.testing.assert_allclose(returns, np.array([[2, 3], [4, 6], [6, 9]])[:, :, None] * np.ones(5))
+
+
+def test_the_standard_error_is_over_seeds_where_there_are_several():
+    one = summarize(np.array([[1.0, 2.0, 3.0]]))
+    # Deviation 1 over three episodes: 1 / sqrt(3).
+    np.testing.assert_allclose(one["sem"], 1 / np.sqrt(3))
+    two = summarize(np.array([[1.0, 3.0], [3.0, 5.0]]))
+    # Means 2 and 4: deviation sqrt(2), over sqrt(2).
+    assert two == {"mean": 3.0, "sem": 1.0, "episodes": 2, "per_seed": [2.0, 4.0]}

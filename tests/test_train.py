@@ -1,0 +1,95 @@
+"""Compiled programs: the same draws however they are cut, mapped and sharded."""
+
+import os
+import subprocess
+import sys
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+from probes import ActionFollowsCue
+
+import purerl
+from purerl.algorithms.ppo import PPOConfig, make_ppo
+from purerl.networks import NetworkConfig, make_actor_critic
+from purerl.train import build_program, usable_devices
+
+ENV = ActionFollowsCue(num_actions=2)
+NETWORK = make_actor_critic(ENV, ENV.default_params, "mlp", NetworkConfig(width=16, head_width=0))
+CONFIG = PPOConfig(
+    num_envs=16, num_steps=8, num_minibatches=4, microbatch_size=0, env_params=ENV.default_params
+)
+
+
+def run(**options):
+    settings = {"seed": 0, "num_seeds": 1, "total_steps": 128 * 12, "target_chunks": 4} | options
+    program = build_program(partial(make_ppo, ENV, NETWORK), CONFIG, **settings)
+    state = program.init()
+    for _ in range(program.num_chunks):
+        state, metrics = program.chunk(state)
+    return program, jax.device_get(state.replace(key=jax.random.key_data(state.key))), metrics
+
+
+def test_a_run_is_rounded_up_to_whole_chunks():
+    # 1,500 steps are 12 updates of 128; 5 chunks of 3 updates are the first that hold them: 15 updates.
+    program, state, _ = run(total_steps=1500, target_chunks=5)
+    assert program.steps_per_chunk == 3 * 128
+    assert program.num_chunks == 4
+    assert state.num_updates == 12
+
+
+@pytest.mark.parametrize("num_devices", [1, 2])
+def test_a_seed_alone_equals_the_same_seed_among_others(num_devices):
+    if len(jax.local_devices()) < num_devices:
+        pytest.skip("one device only")
+    _, alone, _ = run(seed=2, num_devices=num_devices)
+    _, together, _ = run(seed=0, num_seeds=4, num_devices=num_devices)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b[2]), alone, together)
+
+
+def test_looping_over_seeds_and_mapping_over_them_draw_the_same():
+    _, looped, _ = run(num_seeds=3, loop_seeds=True)
+    _, mapped, _ = run(num_seeds=3, loop_seeds=False)
+    np.testing.assert_array_equal(looped.key, mapped.key)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-4), looped.learner.params, mapped.learner.params)
+
+
+def test_sharded_environments_learn_as_one():
+    if len(jax.local_devices()) < 2:
+        pytest.skip("one device only")
+    _, state, metrics = run(num_devices=2, num_seeds=2)
+    assert metrics["episode_return"].weight.shape == (2,)
+    assert (metrics["episode_return"].weight == 3 * 128).all()  # all episodes of both shards: one a step
+    assert state.actor.observation.shape == (2, 16, 2)
+    shards = state.actor.env_state.cue.reshape(2, 2, 8)
+    assert (shards[:, 0] != shards[:, 1]).any()
+
+
+def test_devices_are_used_where_sizes_divide():
+    count = len(jax.local_devices())
+    assert usable_devices(16, 16 * 8, 4) == count
+    assert usable_devices(15, 15 * 8, 4) == 1
+
+
+def test_a_vmapped_scan_does_not_hang_on_a_fresh_process():
+    # With XLA's default scheduler this hangs on small machines after compiling; importing purerl is enough
+    # to avoid it, and flags that the user has set are kept.
+    script = (
+        "import purerl, os, jax, jax.numpy as jnp, vmapped_scan as probe; probe.main();"
+        "assert 'xla_cpu_enable_fast_math=false' in os.environ['XLA_FLAGS']"
+    )
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_cpu_enable_fast_math=false",
+        "PYTHONPATH": os.path.dirname(__file__),
+    }
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=120)
+
+
+def test_flags_that_the_user_has_set_are_kept(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=3")
+    purerl.runtime.configure()
+    flags = os.environ["XLA_FLAGS"].split()
+    assert flags.count("--xla_force_host_platform_device_count=3") == 1
+    assert sum("device_count" in flag for flag in flags) == 1
+    assert "--xla_cpu_enable_concurrency_optimized_scheduler=false" in flags
