@@ -56,9 +56,9 @@ def stepping() -> list[Row]:
     local = num_envs // len(devices)
 
     def run(keys):
-        reset_key, pool_key, run_key = jax.random.split(keys[0], 3)
-        actor = init_actor(env, params, reset_key, local, stagger=True)
+        age_key, pool_key, run_key = jax.random.split(keys[0], 3)
         pool = make_pool(env, params, pool_key, local)
+        actor = init_actor(params, pool, age_key, local, stagger=True)
 
         def step(actor, key):
             act_key, step_key = jax.random.split(key)

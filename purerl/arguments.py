@@ -11,7 +11,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
@@ -80,11 +80,11 @@ def _wrapped(text: str) -> str:
 def _with_run_choices(config_class: type[C]) -> Any:
     """A dataclass with the configuration and, beside it, what is to be done with an earlier run."""
 
+    unprefixed = tyro.conf.arg(name="")
+
     @dataclass(frozen=True)
     class Arguments:
-        config: Annotated[config_class, tyro.conf.arg(name="")] = dataclasses.field(
-            default_factory=config_class
-        )  # type: ignore[valid-type]
+        config: Annotated[config_class, unprefixed] = field(default_factory=config_class)  # type: ignore[valid-type]
         resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
         """Go on with the run in this directory, exactly where its newest checkpoint is."""
         eval_only: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -155,9 +155,9 @@ def _unknown_option(message: str, tokens: list[str], arguments_class: Any) -> st
         option = next((token for token in reversed(before) if token.startswith("--")), None)
         where = f"{option} takes fewer values" if option else "options begin with --"
         return f"{unknown!r} is not an option; {where}"
-    prefix, _, field = unknown.replace("_", "-").strip("-").rpartition(".")
+    prefix, _, name = unknown.replace("_", "-").strip("-").rpartition(".")
     names = _known_options(arguments_class)
-    fields = difflib.get_close_matches(field, {_field(name) for name in names}, n=1, cutoff=0.6)
+    fields = difflib.get_close_matches(name, {_field(option) for option in names}, n=1, cutoff=0.6)
     close = [name for name in names if _field(name) in fields]
     near = [name for name in close if name.startswith(f"--{prefix}.")] or close
     hint = f"did you mean {' or '.join(near[:3])}?" if near else "--help lists all options"
@@ -171,10 +171,10 @@ def _field(name: str) -> str:
 def _known_options(config_class: Any, prefix: str = "--") -> list[str]:
     names = []
     default = config_class() if isinstance(config_class, type) else config_class
-    for field in dataclasses.fields(default):
-        value = getattr(default, field.name)
+    for member in dataclasses.fields(default):
+        value = getattr(default, member.name)
         nested = dataclasses.is_dataclass(value)
-        name = prefix + field.name.replace("_", "-")
+        name = prefix + member.name.replace("_", "-")
         is_root_config = nested and isinstance(value, RunOptions)
         names += _known_options(value, prefix if is_root_config else f"{name}.") if nested else [name]
     return names

@@ -12,6 +12,13 @@ import numpy as np
 
 from purerl.errors import TrainingError, one_line
 
+_STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def is_storage_error(error: OSError) -> bool:
+    """Whether it is the disk that failed: full, read-only, over quota, broken."""
+    return error.errno in _STORAGE_ERRORS
+
 
 def write_json(file: Path, content: dict[str, Any]) -> None:
     """Write a JSON file at once, or leave the old one.

@@ -27,7 +27,11 @@ def grid_permutation(key: jax.Array, num_rows: int, num_columns: int, num_rounds
     column_offsets = jax.random.randint(column_key, (num_rounds, num_rows), 0, num_columns)
     row = jnp.repeat(jnp.arange(num_rows), num_columns)
     column = jnp.tile(jnp.arange(num_columns), num_rows)
-    for row_offset, column_offset in zip(row_offsets, column_offsets, strict=True):
-        row = (row + row_offset[column]) % num_rows
-        column = (column + column_offset[row]) % num_columns
+
+    def move(cell, offsets):
+        row_offset, column_offset = offsets
+        row = (cell[0] + row_offset[cell[1]]) % num_rows
+        return (row, (cell[1] + column_offset[row]) % num_columns), None
+
+    (row, column), _ = jax.lax.scan(move, (row, column), (row_offsets, column_offsets))
     return row * num_columns + column

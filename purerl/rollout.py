@@ -55,24 +55,24 @@ class Step:
 def make_pool(env: Any, params: PyTree, key: jax.Array, num_levels: int) -> LevelPool:
     """Draws `num_levels` fresh levels with the environment's own reset."""
     observation, env_state = jax.vmap(env.reset_env, (0, None))(jax.random.split(key, num_levels), params)
-    return LevelPool(observation=observation, env_state=env_state)
+    return jax.tree.map(jnp.asarray, LevelPool(observation=observation, env_state=env_state))
 
 
-def init_actor(env: Any, params: PyTree, key: jax.Array, num_envs: int, stagger: bool) -> ActorState:
-    """Resets E environments.
+def init_actor(params: PyTree, pool: LevelPool, key: jax.Array, num_envs: int, stagger: bool) -> ActorState:
+    """Starts E environments on the levels of a pool, one after another.
 
     With `stagger`, environments that count time in `state.time` start at random ages, so that they do not all
     reach their time limit in the same step.
     """
-    reset_key, age_key = jax.random.split(key)
-    pool = make_pool(env, params, reset_key, num_envs)
-    env_state = pool.env_state
+    num_levels = jax.tree.leaves(pool)[0].shape[0]
+    level = jax.tree.map(lambda leaf: jnp.asarray(leaf)[jnp.arange(num_envs) % num_levels], pool)
+    env_state = level.env_state
     if stagger and hasattr(env_state, "time") and hasattr(params, "max_steps_in_episode"):
-        age = jax.random.randint(age_key, (num_envs,), 0, params.max_steps_in_episode)
-        env_state = env_state.replace(time=age.astype(jnp.asarray(env_state.time).dtype))
+        age = jax.random.randint(key, (num_envs,), 0, params.max_steps_in_episode)
+        env_state = env_state.replace(time=age.astype(env_state.time.dtype))
     return ActorState(
-        env_state=jax.tree.map(jnp.asarray, env_state),
-        observation=pool.observation,
+        env_state=env_state,
+        observation=level.observation,
         episode_return=jnp.zeros(num_envs),
         episode_length=jnp.zeros(num_envs, jnp.int32),
         discounted_return=jnp.zeros(num_envs),

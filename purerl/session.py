@@ -111,6 +111,8 @@ def _train(session: Session, program: Any, state: TrainState, chunks_done: int) 
         hint = "; --keep-going-on-nan trains the other seeds to the end" if several else ""
         raise TrainingError(f"{error}; {_what_is_left(session)}{hint}") from error
     except OSError as error:
+        if not files.is_storage_error(error):
+            raise
         raise TrainingError(f"cannot write {run_dir}: {one_line(error)}; {_what_is_left(session)}") from error
     if outcome.stopped_by is not None:
         stop = Interrupted(f"stopped and saved after chunk {outcome.chunk}; {_how_to_go_on(run_dir)}")
@@ -187,6 +189,8 @@ def _finish(session: Session, learner: PyTree, summary: Summary) -> Summary:
         plot_curves(run_dir / "curves.png", records.read(run_dir / runs.METRICS_FILE))
         experiment.report(run_dir, learner, summary, console)
     except OSError as error:
+        if not files.is_storage_error(error):
+            raise
         raise TrainingError(f"cannot write the report into {run_dir}: {one_line(error)}") from error
     console.print(f"{experiment.name}: saved in {run_dir}", highlight=False, soft_wrap=True)
     return summary

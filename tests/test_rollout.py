@@ -47,7 +47,7 @@ class Count:
 
 def start(num_envs=4, stagger=False, **params):
     env, params = Count(), CountParams(**params)
-    actor = init_actor(env, params, jax.random.key(0), num_envs, stagger)
+    actor = init_actor(params, make_pool(env, params, jax.random.key(0), num_envs), jax.random.key(3), num_envs, stagger)
     pool = make_pool(env, params.replace(start=100.0), jax.random.key(1), 5)
     return env, params, actor, pool
 

@@ -258,8 +258,9 @@ def make_ppo(env: Any, network: Any, axis_name: str | None = None) -> Algorithm:
     def init(key: jax.Array, config: PPOConfig) -> TrainState:
         key, network_key, actor_key, pool_key = jax.random.split(key, 4)
         num_envs = config.num_envs // num_shards(axis_name)
-        actor = init_actor(env, config.env_params, shard_key(actor_key, axis_name), num_envs, config.stagger)
         pool = make_levels(shard_key(pool_key, axis_name), config)
+        actor_key = shard_key(actor_key, axis_name)
+        actor = init_actor(config.env_params, pool, actor_key, num_envs, config.stagger)
         params = network.init(network_key, actor.observation)
         optimizer = make_optimizer(config, jnp.float32(0.0)).init(params)
         learner = Learner(params=params, optimizer=optimizer, return_moments=init_moments())

@@ -43,6 +43,8 @@ class FakeEnvParams:
     """Speed of the wind, in metres a second."""
     gains: tuple[float, float] = (1.0, 2.0)
     """Gain of each motor."""
+    limit: float | None = None
+    """Highest speed, in metres a second; None for no limit."""
 
 
 @dataclass(frozen=True)

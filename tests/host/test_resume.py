@@ -1,6 +1,8 @@
 """A run that was stopped, killed or resumed ends with the same bits as one that never was."""
 
+import errno
 import json
+import os
 import random
 import signal
 import subprocess
@@ -14,6 +16,7 @@ import pytest
 from fake_experiment import Config, build
 
 from purerl import checkpoint, runs
+from purerl.logging import records
 
 SCRIPT = Path(__file__).parent / "fake_experiment.py"
 OPTIONS = ("--num-seeds", "2", "--checkpoint-every-chunks", "5", "--seconds-per-chunk", "0.03")
@@ -153,3 +156,24 @@ def test_eval_only_rewrites_the_evaluation_and_keeps_the_rest(whole_run, command
     file.write_text(json.dumps(before | {"eval": "lost"}))
     assert command("--eval-only", whole_run)[0] == 0
     assert json.loads(file.read_text()) == before
+
+
+def test_a_disk_that_fills_up_in_between_stops_with_one_line_and_can_be_resumed(
+    tmp_path, whole_run, command, monkeypatch
+):
+    run_dir = tmp_path / "full"
+    append = records.append
+
+    def append_until_full(stream, record):
+        if record["chunk"] == 13:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        append(stream, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "append", append_until_full)
+        code, _, error = command(*OPTIONS, "--run-dir", run_dir)
+    assert (code, error.count("\n")) == (1, 1)
+    assert "No space left on device; the last good checkpoint is" in error
+    assert "chunk-00000010" in error
+    assert command("--resume", run_dir)[0] == 0
+    assert_same_end(whole_run, run_dir)
