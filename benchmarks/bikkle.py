@@ -14,14 +14,13 @@ from functools import partial
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 from jax.sharding import Mesh, PartitionSpec
 from rich.console import Console
 
 from benchmarks.rows import Row, as_array, median_seconds, save
-from envs.bikkle import GAZES, PROTOCOLS, Bikkle
+from envs.bikkle import PROTOCOLS, Bikkle
 from envs.bikkle import scripted as controllers
 from envs.bikkle.protocols import protocol_params
 from purerl.algorithms.ppo import PPOConfig, make_ppo
@@ -78,7 +77,7 @@ def stepping() -> list[Row]:
 
 
 def original_network() -> list[Row]:
-    """Training at the original's network, epochs and batch: 2,048 samples, 10 epochs x 32 minibatches of 64."""
+    """Training at the original's network and sizes: 2,048 samples, 10 epochs x 32 minibatches of 64."""
     net = NetworkConfig(
         width=16,
         num_heads=4,
@@ -97,7 +96,9 @@ def original_network() -> list[Row]:
     ]
 
 
-def training_rate(max_pellets: int, net: NetworkConfig, ppo: PPOConfig, total_steps: int) -> tuple[float, float]:
+def training_rate(
+    max_pellets: int, net: NetworkConfig, ppo: PPOConfig, total_steps: int
+) -> tuple[float, float]:
     """Environment steps per second of training, the first chunk left out, and the seconds of compilation."""
     env = Bikkle(max_pellets)
     params = PROTOCOLS["continuing_4"].params
@@ -115,15 +116,26 @@ def training_rate(max_pellets: int, net: NetworkConfig, ppo: PPOConfig, total_st
 
 
 def default_command() -> list[Row]:
-    """The experiment as a user runs it, twice: with an empty cache of compiled programs, and with a full one."""
+    """The experiment as a user runs it, twice: without and with compiled programs in the cache."""
     command = f"python {SCRIPT}"
     with tempfile.TemporaryDirectory() as room:
         first, wall = run_script(Path(room), "first")
         second, wall_again = run_script(Path(room), "second")
     rows = [
         Row("default command, wall time", wall, "s", None, 180, 90, command, lower_is_better=True),
-        Row("default command again, wall time", wall_again, "s", wall, None, None, command, lower_is_better=True),
-        Row("compilation, first run", first["compile_seconds"], "s", None, 8, 4, command, lower_is_better=True),
+        Row(
+            "default command again, wall time",
+            wall_again,
+            "s",
+            wall,
+            None,
+            None,
+            command,
+            lower_is_better=True,
+        ),
+        Row(
+            "compilation, first run", first["compile_seconds"], "s", None, 8, 4, command, lower_is_better=True
+        ),
         Row(
             "compilation, second run",
             second["compile_seconds"],
@@ -171,7 +183,15 @@ def first_touch() -> list[Row]:
         summary, _ = run_script(Path(room), "touch", *options)
     cells = summary["eval"]["first_touch_4"]
     return [
-        Row(f"trained on first_touch_4, {gaze} gaze", cells[gaze]["mean"], "return", baseline, floor, aim, command)
+        Row(
+            f"trained on first_touch_4, {gaze} gaze",
+            cells[gaze]["mean"],
+            "return",
+            baseline,
+            floor,
+            aim,
+            command,
+        )
         for gaze, (floor, aim, baseline) in FIRST_TOUCH_FLOORS.items()
     ]
 

@@ -51,7 +51,7 @@ class ArenaOptions:
     """Steps after which an episode is cut."""
     shaping: float | None = 3.0
     """Coefficient of the potential-based shaping reward in training; evaluation never has it."""
-    gaze_source: tuple[float, float, float, float] | None = (0.3, 0.55, 0.15, 0.0)
+    gaze_source: tuple[float, float, float, float] | None = (0.3, 0.65, 0.05, 0.0)
     """Probabilities that an episode's gaze is none, target, uniform or external."""
     gaze_presence: float | None = None
     """Probability that gaze and round are seen."""
@@ -105,7 +105,9 @@ def evaluate_protocols(
         names = [name for name in EVALUATED if _slots(name) == slots]
         cells = [(name, gaze) for name in names for gaze in GAZES]
         params = [protocol_params(name, gaze) for name, gaze in cells]
-        params = jax.tree.map(lambda *leaves: np.stack(leaves), *params, is_leaf=lambda x: isinstance(x, tuple))
+        params = jax.tree.map(
+            lambda *leaves: np.stack(leaves), *params, is_leaf=lambda x: isinstance(x, tuple)
+        )
         key = jax.random.fold_in(jax.random.key(seed), EVALUATION)
         returns = evaluate(Bikkle(slots, action), params, greedy, learners, key, num_episodes, 200)
         for row, (name, gaze) in enumerate(cells):

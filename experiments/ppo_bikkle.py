@@ -2,15 +2,16 @@
 
     python experiments/ppo_bikkle.py
 
-One policy is trained on arenas of 2, 4, 8 and 16 pellets, with a gaze that is there, lies or is missing,
-and evaluated on every protocol.
+One policy is trained on arenas of 2, 4 and 16 pellets, with a gaze that is there, lies or is missing, and
+evaluated on every protocol.
 """
 
 from dataclasses import dataclass, field
 from functools import partial
 
-import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from bikkle_arena import ArenaOptions, ProtocolName, evaluate_protocols, make_arena, report
+
+import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from purerl import cli
 from purerl.algorithms.ppo import PPOConfig, check_ppo, make_ppo
 from purerl.networks import NetworkConfig, NetworkName, make_actor_critic
@@ -22,7 +23,7 @@ from purerl.train import build_program, usable_devices
 class Config(RunOptions):
     """Train a policy on the Bikkle arena with PPO, evaluate it on every protocol, and report."""
 
-    total_steps: Steps = 5_000_000
+    total_steps: Steps = 6_000_000
     """Environment steps for each seed; 2e6 is understood."""
     eval_episodes: int = 2000
     """Evaluation episodes for each seed, protocol and gaze."""
@@ -36,13 +37,16 @@ class Config(RunOptions):
             num_steps=32,
             num_epochs=4,
             num_minibatches=8,
-            learning_rate=3e-3,
+            learning_rate=2e-3,
             gamma=0.97,
-            gae_lambda=0.9,
+            gae_lambda=0.93,
+            value_coefficient=2.0,
+            entropy_coefficient=0.003,
+            max_grad_norm=3.0,
         )
     )
     env: ArenaOptions = field(default_factory=ArenaOptions)
-    net: NetworkConfig = field(default_factory=NetworkConfig)
+    net: NetworkConfig = field(default_factory=lambda: NetworkConfig(initial_std=0.8))
 
 
 def build(config: Config) -> Experiment:

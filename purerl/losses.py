@@ -4,9 +4,7 @@ import jax
 import jax.numpy as jnp
 
 
-def clipped_surrogate(
-    log_ratio: jax.Array, advantage: jax.Array, clip: jax.Array | float
-) -> jax.Array:
+def clipped_surrogate(log_ratio: jax.Array, advantage: jax.Array, clip: jax.Array | float) -> jax.Array:
     r"""PPO's pessimistic objective, negated.
 
     .. math:: -\min\left(\rho A,\ \text{clip}(\rho, 1 - \epsilon, 1 + \epsilon) A\right)

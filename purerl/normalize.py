@@ -42,5 +42,7 @@ def update_moments(moments: Moments, values: jax.Array, axis_name: str | None = 
     return Moments(
         count=total,
         mean=moments.mean + delta * weight,
-        variance=moments.variance * (1 - weight) + variance * weight + jnp.square(delta) * weight * (1 - weight),
+        variance=moments.variance * (1 - weight)
+        + variance * weight
+        + jnp.square(delta) * weight * (1 - weight),
     )

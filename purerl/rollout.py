@@ -4,6 +4,7 @@ A level is what an episode starts from: an observation and a state. Resets draw 
 refreshed between rollouts, so that no step pays for a reset it throws away.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -118,9 +119,12 @@ def step_environments(
     level = jax.tree.map(lambda leaf: leaf[index], pool)
     metrics = {
         "episode_return": Mean(total=jnp.where(ended, episode_return, 0.0).sum(), weight=1.0 * ended.sum()),
-        "episode_length": Mean(total=1.0 * jnp.where(ended, episode_length, 0).sum(), weight=1.0 * ended.sum()),
+        "episode_length": Mean(
+            total=1.0 * jnp.where(ended, episode_length, 0).sum(), weight=1.0 * ended.sum()
+        ),
     }
-    stepped = actor.replace(
+    stepped = dataclasses.replace(
+        actor,
         env_state=select(ended, level.env_state, env_state),
         observation=select(ended, level.observation, successor),
         episode_return=jnp.where(ended, 0.0, episode_return),
@@ -184,4 +188,4 @@ def unroll(
     following = jnp.concatenate([transitions.value[1:], value_of(actor.observation)[None]])
     next_value = jnp.where(transitions.truncated, transitions.next_value, following)
     metrics = jax.tree.map(lambda leaf: leaf.sum(0), metrics)
-    return actor, transitions.replace(next_value=next_value), metrics
+    return actor, dataclasses.replace(transitions, next_value=next_value), metrics

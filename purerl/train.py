@@ -16,7 +16,9 @@ AXIS = "devices"
 MakeAlgorithm = Callable[[str | None], Algorithm]
 
 
-def train(algorithm: Algorithm, config: Config, key: jax.Array, num_updates: int) -> tuple[TrainState, Metrics]:
+def train(
+    algorithm: Algorithm, config: Config, key: jax.Array, num_updates: int
+) -> tuple[TrainState, Metrics]:
     """A whole run: `init`, then `num_updates` updates; metrics stacked, leaves [num_updates].
 
     Pure: `jit` it, `vmap` it over keys (see `sweep`) or over leaves of the config.
@@ -28,7 +30,9 @@ def train(algorithm: Algorithm, config: Config, key: jax.Array, num_updates: int
     return jax.lax.scan(step, algorithm.init(key, config), None, length=num_updates)
 
 
-def sweep(algorithm: Algorithm, config: Config, keys: jax.Array, num_updates: int) -> tuple[TrainState, Metrics]:
+def sweep(
+    algorithm: Algorithm, config: Config, keys: jax.Array, num_updates: int
+) -> tuple[TrainState, Metrics]:
     """One run a key, keys [S], in one program; every leaf of the result has a leading axis S."""
     return jax.vmap(lambda key: train(algorithm, config, key, num_updates))(keys)
 
@@ -125,16 +129,22 @@ def build_program(
     specs = state_specs(num_devices)
     if num_devices > 1:
         everywhere = PartitionSpec()
-        init = jax.shard_map(init, mesh=mesh, in_specs=(everywhere, everywhere), out_specs=specs, check_vma=False)
+        init = jax.shard_map(
+            init, mesh=mesh, in_specs=(everywhere, everywhere), out_specs=specs, check_vma=False
+        )
         out_specs = (specs, everywhere)
-        chunk = jax.shard_map(chunk, mesh=mesh, in_specs=(specs, everywhere), out_specs=out_specs, check_vma=False)
+        chunk = jax.shard_map(
+            chunk, mesh=mesh, in_specs=(specs, everywhere), out_specs=out_specs, check_vma=False
+        )
     keys = jax.vmap(jax.random.key)(jnp.arange(seed, seed + num_seeds))
     keys, config = jax.device_put((keys, config), NamedSharding(mesh, PartitionSpec()))
     compiled_init = jax.jit(init).lower(keys, config).compile()
     state_shape = with_shardings(jax.eval_shape(init, keys, config), specs, mesh)
     compiled_chunk = jax.jit(chunk, donate_argnums=0).lower(state_shape, config).compile()
     return Program(
-        init=lambda: jax.device_put(compiled_init(keys, config), jax.tree.map(lambda x: x.sharding, state_shape)),
+        init=lambda: jax.device_put(
+            compiled_init(keys, config), jax.tree.map(lambda x: x.sharding, state_shape)
+        ),
         chunk=lambda state: compiled_chunk(state, config),
         state_shape=state_shape,
         compile_seconds=time.perf_counter() - started,
@@ -144,15 +154,16 @@ def build_program(
     )
 
 
-def state_specs(num_devices: int) -> TrainState:
+def state_specs(num_devices: int) -> Any:
     """Which axis of the state lies across devices: axis 1 (environments) of the actor and of the levels."""
-    replicated, sharded = PartitionSpec(), PartitionSpec(None, AXIS) if num_devices > 1 else PartitionSpec()
+    replicated: Any = PartitionSpec()
+    sharded = PartitionSpec(None, AXIS) if num_devices > 1 else replicated
     return TrainState(
         learner=replicated, actor=sharded, curriculum=sharded, key=replicated, num_updates=replicated
     )
 
 
-def with_shardings(shapes: TrainState, specs: TrainState, mesh: Mesh) -> TrainState:
+def with_shardings(shapes: TrainState, specs: Any, mesh: Mesh) -> TrainState:
     """Attaches to each leaf of `shapes` the sharding of its part of the state."""
 
     def attach(spec, part):

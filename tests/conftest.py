@@ -5,6 +5,6 @@ from pathlib import Path
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 sys.path.insert(0, str(Path(__file__).parent.parent / "experiments"))
 
-import purerl  # noqa: E402  sets XLA's flags before JAX starts
+import purerl
 
 purerl.runtime.enable_compilation_cache()

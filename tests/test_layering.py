@@ -41,7 +41,9 @@ def test_the_core_touches_no_clock_no_file_and_no_screen(file):
         return
     names = list(imports(file))
     assert not [name for name in names if name.split(".")[0] in LIBRARIES_OF_THE_HOST]
-    assert not [name for name in names if name.startswith("purerl.") and name.split(".")[1] in HOST - {"runtime"}]
+    assert not [
+        name for name in names if name.startswith("purerl.") and name.split(".")[1] in HOST - {"runtime"}
+    ]
 
 
 @pytest.mark.parametrize("file", CORE, ids=lambda file: str(file.relative_to(ROOT)))
@@ -50,7 +52,9 @@ def test_flax_linen_lives_in_networks_alone(file):
     assert not uses_linen or "networks" in file.parts
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "envs").rglob("*.py")), ids=lambda file: str(file.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "envs").rglob("*.py")), ids=lambda file: str(file.relative_to(ROOT))
+)
 def test_environments_need_only_types_and_spaces(file):
     allowed = ("purerl.types", "purerl.spaces")
     assert all(name.startswith(allowed) for name in imports(file) if name.split(".")[0] == "purerl")

@@ -112,7 +112,10 @@ def test_attention_and_its_gradients_equal_the_textbook(kernel):
     keys = jax.random.split(jax.random.key(0), 5)
     mask = jax.random.bernoulli(keys[3], 0.6, (6, 7)).at[0].set(True)
     if kernel == "attend":
-        arguments = [jax.random.normal(k, shape) for k, shape in zip(keys, [(2, 4, 5, 7)] + 2 * [(2, 4, 6, 7)], strict=False)]
+        arguments = [
+            jax.random.normal(k, shape)
+            for k, shape in zip(keys, [(2, 4, 5, 7)] + 2 * [(2, 4, 6, 7)], strict=False)
+        ]
         ours = lambda *xs: attend(*xs, mask)  # noqa: E731
         textbook = lambda *xs: reference_attend(*xs, mask)  # noqa: E731
     else:

@@ -93,7 +93,9 @@ def test_microbatches_change_nothing_but_the_speed():
     network = make_actor_critic(env, env.default_params, "deepsets", NetworkConfig(width=16))
 
     def params(microbatch_size):
-        config = CONFIG.replace(env_params=env.default_params, microbatch_size=microbatch_size, learning_rate=1e-3)
+        config = CONFIG.replace(
+            env_params=env.default_params, microbatch_size=microbatch_size, learning_rate=1e-3
+        )
         state, _ = jax.jit(partial(train, make_ppo(env, network), num_updates=1))(config, jax.random.key(0))
         return state.learner.params
 

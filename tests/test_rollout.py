@@ -23,7 +23,7 @@ class CountState:
 
 
 class Count:
-    """Counts up by the action from where the level starts; reward is the action; ends at ten or at the limit."""
+    """Counts up by the action from where the level starts, and ends at ten or at the limit."""
 
     default_params = CountParams()
 
@@ -47,7 +47,9 @@ class Count:
 
 def start(num_envs=4, stagger=False, **params):
     env, params = Count(), CountParams(**params)
-    actor = init_actor(params, make_pool(env, params, jax.random.key(0), num_envs), jax.random.key(3), num_envs, stagger)
+    actor = init_actor(
+        params, make_pool(env, params, jax.random.key(0), num_envs), jax.random.key(3), num_envs, stagger
+    )
     pool = make_pool(env, params.replace(start=100.0), jax.random.key(1), 5)
     return env, params, actor, pool
 

@@ -152,7 +152,8 @@ class Bikkle:
 
         Returns:
             The observation, the state, the reward (float32 []), whether the episode terminated (bool []),
-            and counts of what was touched: `pink`, `blue` and `target` (int32 [] each).
+            and what was touched: counts of `pink`, `blue` and `target` (int32 [] each), and the
+            `unshaped_reward` (float32 []).
         """
         words = random.words(random.key_words(key), self.num_candidates + 1 + gaze.NUM_WORDS)
         candidates, word, gaze_words = jnp.split(words, (self.num_candidates, self.num_candidates + 1))
@@ -177,12 +178,14 @@ class Bikkle:
             gaze=gaze.look(gaze_words, state.gaze, position_of(target, x, y), external, params),
         )
         terminated = jnp.any(touched) & ~jnp.asarray(params.continuing, bool)
-        reward = touch_reward(state, touched, params) + shaping(state, after, terminated, params)
+        unshaped = touch_reward(state, touched, params)
+        reward = unshaped + shaping(state, after, terminated, params)
         blue = is_blue(self.max_pellets)
         info = {
             "pink": jnp.sum(touched & ~blue, dtype=jnp.int32),
             "blue": jnp.sum(touched & blue, dtype=jnp.int32),
             "target": target_touched.astype(jnp.int32),
+            "unshaped_reward": unshaped,
         }
         return self.observe(after, params), after, reward, terminated, info
 

@@ -29,7 +29,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "continuing_4": _continuing(4),
     "continuing_16": _continuing(16),
     "first_touch_4": Protocol(4, BikkleParams(num_pellets=4, continuing=False)),
-    "mixture": Protocol(16, BikkleParams(num_pellets=(2, 4, 8, 16), continuing=True, gaze_presence=0.5)),
+    "mixture": Protocol(16, BikkleParams(num_pellets=(2, 4, 4, 16, 16), continuing=True)),
 }
 
 ORIGINAL_RETURNS = {"target": 25.94, "uniform": 19.38, "none": 11.29}

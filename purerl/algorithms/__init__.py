@@ -1,0 +1,1 @@
+"""Learning algorithms: each a configuration, `init` and `update`, in one file."""

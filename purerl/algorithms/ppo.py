@@ -8,6 +8,7 @@ r"""Proximal policy optimisation.
 Source: Schulman et al. 2017 (arXiv:1707.06347), equation 9; advantages by GAE (arXiv:1506.02438).
 """
 
+import dataclasses
 from functools import partial
 from typing import Annotated, Any
 
@@ -204,7 +205,13 @@ def num_microbatches(minibatch: int, wanted: int) -> int:
 
 
 def learn(
-    network: Any, learner: Learner, batch: Batch, key: jax.Array, rate: jax.Array, config: PPOConfig, axis_name
+    network: Any,
+    learner: Learner,
+    batch: Batch,
+    key: jax.Array,
+    rate: jax.Array,
+    config: PPOConfig,
+    axis_name,
 ) -> tuple[Learner, Metrics]:
     """Epochs of gradient steps over the samples of one rollout, leaves [T, E, ...]."""
     rows, columns = batch.advantage.shape
@@ -226,7 +233,7 @@ def learn(
         updates, optimizer_state = optimizer.update(gradient, learner.optimizer, learner.params)
         metrics = sum_metrics(metrics) | {"gradient_norm": as_mean(optax.global_norm(gradient))}
         params = optax.apply_updates(learner.params, updates)
-        return learner.replace(params=params, optimizer=optimizer_state), metrics
+        return dataclasses.replace(learner, params=params, optimizer=optimizer_state), metrics
 
     shuffles = jax.vmap(partial(grid_permutation, num_rows=rows, num_columns=columns))
     index = shuffles(jax.random.split(key, config.num_epochs)).reshape(-1, minibatch)
@@ -235,7 +242,7 @@ def learn(
 
 
 def action_metrics(action: jax.Array, space: Any) -> Metrics:
-    """How far a continuous policy strays: share of sampled entries outside the bounds, their mean and spread."""
+    """How far a continuous policy strays: share of entries outside the bounds, mean and magnitude."""
     if hasattr(space, "n"):
         return {}
     outside = (action < space.low) | (action > space.high)
@@ -303,8 +310,8 @@ def make_ppo(env: Any, network: Any, axis_name: str | None = None) -> Algorithm:
         metrics["explained_variance"] = as_mean(losses.explained_variance(batch.value, batch.target))
         metrics["learning_rate"] = as_mean(rate)
         state = TrainState(
-            learner=learner.replace(return_moments=moments),
-            actor=actor.replace(discounted_return=discounted),
+            learner=dataclasses.replace(learner, return_moments=moments),
+            actor=dataclasses.replace(actor, discounted_return=discounted),
             curriculum=make_levels(shard_key(level_key, axis_name), config),
             key=key,
             num_updates=state.num_updates + 1,
@@ -321,5 +328,3 @@ def make_ppo(env: Any, network: Any, axis_name: str | None = None) -> Algorithm:
         policy=policy,
         steps_per_update=lambda config: config.num_envs * config.num_steps,
     )
-
-

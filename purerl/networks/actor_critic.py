@@ -80,6 +80,7 @@ class ActorCritic(nn.Module):
     config: NetworkConfig
 
     def setup(self):
+        """Builds the encoders and the heads."""
         self.actor_encoder = make_encoder(self.encoder, self.config, "actor_encoder")
         if not self.config.shared_encoder:
             self.critic_encoder = make_encoder(self.encoder, self.config, "critic_encoder")
@@ -146,6 +147,8 @@ def check_network(env: Any, params: Any, name: NetworkName, config: NetworkConfi
     if name == "attention" and config.width % config.num_heads:
         raise ValueError(f"num_heads = {config.num_heads} does not divide width = {config.width}")
     if name == "attention" and config.num_self_layers + config.num_summary_layers < 1:
-        raise ValueError("num_self_layers and num_summary_layers are both 0; attention needs at least one layer")
+        raise ValueError(
+            "num_self_layers and num_summary_layers are both 0; attention needs at least one layer"
+        )
     if name != "mlp" and not hasattr(env.observation_space(params), "spaces"):
         raise ValueError(f"network {name!r} needs observations made of tokens; use network 'mlp' here")

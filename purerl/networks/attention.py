@@ -90,7 +90,8 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array) 
 
 def _attend_forward(query, key, value, mask):
     def head(_, qkv):
-        return None, _head_forward(*qkv, mask)
+        query, key, value = qkv
+        return None, _head_forward(query, key, value, mask)
 
     result, weights = jax.lax.scan(head, None, (query, key, value))[1]
     return result, (query, key, value, weights)
@@ -161,5 +162,3 @@ def masked_mean(tokens: jax.Array, mask: jax.Array) -> jax.Array:
     """Mean over the tokens that are present: [W, N, B] under [N, B] -> [W, B]; 0 where none is."""
     present = mask.astype(tokens.dtype)
     return (tokens * present[None]).sum(1) / jnp.maximum(present.sum(0), 1.0)
-
-

@@ -1,9 +1,10 @@
 """Encoders: from a batch of observations to one feature vector a sample, [W, B].
 
-An observation is either an array, [B, ...], or a dict of `TokenGroup`s with leaves [B, N, F] and [B, N]. Groups of
-one token (the agent, a gaze point, a clock) are the context; the others together are the set.
+An observation is either an array, [B, ...], or a dict of `TokenGroup`s with leaves [B, N, F] and [B, N].
+Groups of one token (the agent, a gaze point, a clock) are the context; the others together are the set.
 """
 
+import dataclasses
 import math
 
 import flax.linen as nn
@@ -49,11 +50,12 @@ def split_groups(observation: dict[str, TokenGroup]) -> tuple[list[TokenGroup], 
 
     Values become [F, N, B], zero where absent; masks become [N, B].
     """
-    context, members = [], []
+    context: list[TokenGroup] = []
+    members: list[TokenGroup] = []
     for group in sorted(observation.values(), key=lambda group: group.kind):
         mask = to_samples_last(group.mask)
         values = jnp.where(mask[None], to_samples_last(group.values), 0.0)
-        turned = group.replace(values=values, mask=mask)
+        turned = dataclasses.replace(group, values=values, mask=mask)
         (context if mask.shape[0] == 1 else members).append(turned)
     return context, members
 
@@ -77,11 +79,11 @@ class Tokenizer(nn.Module):
         hidden = activate(self.activation, Dense(self.width, name="context_in")(jnp.concatenate(parts)))
         summary = Dense(self.width, scale=1.0, name="context_out")(hidden)
         condition = Dense(self.width, scale=1.0, use_bias=False, name="condition")(hidden)
-        tokens = [
+        embedded = [
             Dense(self.width, name=f"members_{group.kind}")(group.values) + condition[:, None]
             for group in members
         ]
-        hidden = activate(self.activation, jnp.concatenate(tokens, axis=1))
+        hidden = activate(self.activation, jnp.concatenate(embedded, axis=1))
         tokens = Dense(self.width, scale=1.0, use_bias=False, name="members_out")(hidden)
         return summary, tokens, jnp.concatenate([group.mask for group in members])
 
