@@ -9,6 +9,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -156,23 +157,28 @@ def record_episode(env: Bikkle, policy: Policy, params: BikkleParams, learner: P
 def results_table(results: dict[str, dict[str, Any]]) -> Table:
     """Mean return and standard error of the policy, beside the original and the scripted controllers."""
     references = json.loads(REFERENCES.read_text())["returns"]
-    table = Table(title="Return of the greedy policy over 200 steps", title_justify="left")
-    table.add_column("protocol")
-    table.add_column("gaze")
-    for name in ("PureRL", "episodes", "original", "random", "nearest", "knows target", "best script"):
-        table.add_column(name, justify="right")
+    cell = next(iter(results["record"].values()))
+    episodes, seeds = cell["episodes"], len(cell["per_seed"])
+    each = f"{episodes:,} episodes a cell" + (f" and seed, {seeds} seeds" if seeds > 1 else "")
+    table = Table(title=f"Return of the greedy policy, {each}", title_justify="left", box=SIMPLE, padding=(0, 1))
+    table.add_column("protocol", no_wrap=True)
+    table.add_column("gaze", no_wrap=True)
+    for name in ("PureRL", "original", "random", "nearest", "target", "best"):
+        table.add_column(name, justify="right", no_wrap=True)
     for protocol, gazes in results.items():
         for number, (gaze, cell) in enumerate(gazes.items()):
-            scripted = references[protocol]
-            original = f"{ORIGINAL_RETURNS[gaze]:.2f}" if protocol == "record" else ""
-            script_cells = [f"{scripted[name]['mean']:.2f}" for name in scripted] if number == 0 else []
+            scripted = [f"{script['mean']:.2f}" for script in references[protocol].values()]
             table.add_row(
-                protocol if number == 0 else "",
+                "" if number else protocol,
                 gaze,
                 f"[bold]{cell['mean']:.2f}[/] ± {cell['sem']:.2f}",
-                f"{cell['episodes'] * len(cell['per_seed']):,}",
-                original,
-                *script_cells,
+                f"{ORIGINAL_RETURNS[gaze]:.2f}" if protocol == "record" else "",
+                *([] if number else scripted),
                 end_section=number == len(gazes) - 1,
             )
+    table.caption = (
+        "Scripts: random play; nearest goes to the nearest pink pellet; target knows the target; best weighs "
+        "value against distance. The original's figure without gaze is over 100 steps, all others over 200."
+    )
+    table.caption_justify = "left"
     return table

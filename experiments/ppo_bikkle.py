@@ -23,7 +23,7 @@ from purerl.train import build_program, usable_devices
 class Config(RunOptions):
     """Train a policy on the Bikkle arena with PPO, evaluate it on every protocol, and report."""
 
-    total_steps: Steps = 6_000_000
+    total_steps: Steps = 8_000_000
     """Environment steps for each seed; 2e6 is understood."""
     eval_episodes: int = 2000
     """Evaluation episodes for each seed, protocol and gaze."""
@@ -35,8 +35,8 @@ class Config(RunOptions):
         default_factory=lambda: PPOConfig(
             num_envs=512,
             num_steps=32,
-            num_epochs=4,
-            num_minibatches=8,
+            num_epochs=3,
+            num_minibatches=16,
             learning_rate=2e-3,
             gamma=0.97,
             gae_lambda=0.93,
