@@ -160,7 +160,9 @@ def results_table(results: dict[str, dict[str, Any]]) -> Table:
     cell = next(iter(results["record"].values()))
     episodes, seeds = cell["episodes"], len(cell["per_seed"])
     each = f"{episodes:,} episodes a cell" + (f" and seed, {seeds} seeds" if seeds > 1 else "")
-    table = Table(title=f"Return of the greedy policy, {each}", title_justify="left", box=SIMPLE, padding=(0, 1))
+    table = Table(
+        title=f"Return of the greedy policy, {each}", title_justify="left", box=SIMPLE, padding=(0, 1)
+    )
     table.add_column("protocol", no_wrap=True)
     table.add_column("gaze", no_wrap=True)
     for name in ("PureRL", "original", "random", "nearest", "target", "best"):

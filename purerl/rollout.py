@@ -56,7 +56,13 @@ class Step:
 def make_pool(env: Any, params: PyTree, key: jax.Array, num_levels: int) -> LevelPool:
     """Draws `num_levels` fresh levels with the environment's own reset."""
     observation, env_state = jax.vmap(env.reset_env, (0, None))(jax.random.split(key, num_levels), params)
-    return jax.tree.map(jnp.asarray, LevelPool(observation=observation, env_state=env_state))
+    return jax.tree.map(strongly_typed, LevelPool(observation=observation, env_state=env_state))
+
+
+def strongly_typed(leaf: jax.Array) -> jax.Array:
+    """The same array without a weak type, which the first update would lose: it would be traced twice."""
+    leaf = jnp.asarray(leaf)
+    return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf.astype(leaf.dtype)
 
 
 def init_actor(params: PyTree, pool: LevelPool, key: jax.Array, num_envs: int, stagger: bool) -> ActorState:

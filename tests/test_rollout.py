@@ -78,15 +78,17 @@ def test_an_episode_that_ends_both_ways_at_once_is_terminated():
 
 def test_bootstrap_values_belong_to_the_true_successor():
     # value(observation) = observation; in an episode cut after 3 steps of 1, the successor of the last
-    # step is its observation + 1, although the next row of the rollout is a fresh level near 100.
+    # step is its observation + 1, although the next row of the rollout is a fresh level near 100. There
+    # every step terminates, and what follows has no value.
     env, params, actor, pool = start()
     act = lambda observation, key: (jnp.ones(4), jnp.zeros(4), observation[:, 0])  # noqa: E731
     value_of = lambda observation: observation[:, 0]  # noqa: E731
     _, transitions, metrics = unroll(env, params, actor, pool, jax.random.key(2), 7, act, value_of)
-    np.testing.assert_allclose(transitions.next_value, transitions.value + 1.0, rtol=1e-6)
+    np.testing.assert_allclose(transitions.next_value[:3], transitions.value[:3] + 1.0, rtol=1e-6)
     assert transitions.truncated[2].all()
+    assert transitions.terminated[3:].all()
     assert transitions.observation[3].min() >= 100.0
-    # Steps 3 and 6 end an episode each, of return 3; above 100 episodes terminate at once, return 1.
+    # One episode of three steps and return 3, then four of one step and return 1, in each environment.
     assert metrics["episode_return"].weight == 4 * 5
     assert metrics["episode_return"].total == 4 * (3 + 1 + 1 + 1 + 1)
 

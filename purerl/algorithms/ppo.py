@@ -231,7 +231,7 @@ def learn(
         gradient, metrics = jax.lax.scan(accumulate, zeros, index.reshape(parts, -1))
         gradient = mean_across(gradient, axis_name)
         updates, optimizer_state = optimizer.update(gradient, learner.optimizer, learner.params)
-        metrics = sum_metrics(metrics) | {"gradient_norm": as_mean(optax.global_norm(gradient))}
+        metrics = sum_metrics(metrics) | {"gradient_norm": as_mean(optax.tree.norm(gradient))}
         params = optax.apply_updates(learner.params, updates)
         return dataclasses.replace(learner, params=params, optimizer=optimizer_state), metrics
 
