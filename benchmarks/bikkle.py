@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ import tyro
 from jax.sharding import Mesh, PartitionSpec
 from rich.console import Console
 
-from benchmarks.rows import Row, as_array, median_seconds, save
+from benchmarks.rows import Row, as_array, median_seconds, save, write_page
 from envs.bikkle import PROTOCOLS, Bikkle
 from envs.bikkle import scripted as controllers
 from envs.bikkle.protocols import protocol_params
@@ -202,8 +203,6 @@ def run_script(room: Path, name: str, *options: str) -> tuple[dict, float]:
     command = [sys.executable, str(ROOT / SCRIPT), "--run-dir", str(room / name), *options]
     environment = None
     if name in ("first", "second"):
-        import os  # noqa: PLC0415
-
         environment = os.environ | {"PURERL_CACHE_DIR": str(room / "cache")}
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
     wall = time.perf_counter() - started
@@ -248,6 +247,8 @@ class Options:
     """Which measures to take, in this order."""
     out: Path = ROOT / "benchmarks" / "results" / "bikkle.json"
     """Where the rows are written; rows of other names in it stay."""
+    page: Path = ROOT / "docs" / "benchmarks.md"
+    """Page whose table is made from these rows."""
 
 
 def main(options: Options) -> None:
@@ -260,6 +261,7 @@ def main(options: Options) -> None:
     for name in options.only:
         console.print(f"{name} ...", highlight=False)
         save(options.out, MEASURES[name](), console)
+        write_page(options.page, options.out)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,31 @@ def save(path: Path, rows: list[Row], console: Console) -> None:
     console.print(f"written to {path}", highlight=False)
 
 
+def write_page(page: Path, results: Path) -> None:
+    """Replaces what stands between the markers of a page by a table of the rows of a result file."""
+    rows = json.loads(results.read_text())["rows"]
+    head = "| measure | value | unit | baseline | ratio | floor | aim | command |"
+    lines = [head, "|---|---|---|---|---|---|---|---|"]
+    for row in rows:
+        numbers = [row[name] for name in ("baseline", "ratio", "floor", "aim")]
+        cells = ["" if number is None else number_text(number) for number in numbers]
+        cells = [row["name"], f"**{number_text(row['value'])}**", row["unit"], *cells, f"`{row['command']}`"]
+        lines.append(f"| {' | '.join(cells)} |")
+    machines = {json.dumps(_setting(row["machine"]), sort_keys=True) for row in rows}
+    lines += ["", "Measured on:", ""]
+    lines += [f"* {', '.join(f'{k} {v}' for k, v in json.loads(text).items())}" for text in sorted(machines)]
+    start, end = f"<!-- {results.stem} -->", f"<!-- /{results.stem} -->"
+    before, _, rest = page.read_text().partition(start)
+    _, _, after = rest.partition(end)
+    page.write_text(before + "\n".join([start, *lines, end]) + after)
+
+
+def _setting(found: dict[str, Any]) -> dict[str, Any]:
+    """What is the same in each measurement on one machine: not the rate of its matrix products."""
+    names = ("device", "python", "jax", "jaxlib")
+    return {"processor": found["machine"]["cpu"]} | {name: found[name] for name in names}
+
+
 def to_table(rows: list[Row]) -> Table:
     """The rows for a terminal."""
     table = Table(title="Benchmarks", title_justify="left")

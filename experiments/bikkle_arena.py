@@ -160,12 +160,11 @@ def results_table(results: dict[str, dict[str, Any]]) -> Table:
     cell = next(iter(results["record"].values()))
     episodes, seeds = cell["episodes"], len(cell["per_seed"])
     each = f"{episodes:,} episodes a cell" + (f" and seed, {seeds} seeds" if seeds > 1 else "")
-    table = Table(
-        title=f"Return of the greedy policy, {each}", title_justify="left", box=SIMPLE, padding=(0, 1)
-    )
+    title = f"Return of the greedy policy, {each}"
+    table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("protocol", no_wrap=True)
     table.add_column("gaze", no_wrap=True)
-    for name in ("PureRL", "original", "random", "nearest", "target", "best"):
+    for name in ("PureRL", "orig.", "random", "nearest", "target", "best"):
         table.add_column(name, justify="right", no_wrap=True)
     for protocol, gazes in results.items():
         for number, (gaze, cell) in enumerate(gazes.items()):

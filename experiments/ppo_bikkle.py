@@ -51,6 +51,8 @@ class Config(RunOptions):
 
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
+    if config.eval_episodes < 1:
+        raise ValueError(f"eval_episodes = {config.eval_episodes} must be at least 1")
     env, params = make_arena(config.protocol, config.env, config.ppo.gamma)
     network = make_actor_critic(env, params, config.network, config.net)
     ppo = config.ppo.replace(env_params=params)
