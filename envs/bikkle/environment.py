@@ -70,7 +70,7 @@ class Bikkle:
 
     @property
     def default_params(self) -> BikkleParams:
-        """The spec's numbers."""
+        """The default numbers."""
         return BikkleParams(num_pellets=min(4, self.max_pellets))
 
     def check(self, params_: BikkleParams) -> None:
