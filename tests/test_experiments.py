@@ -52,7 +52,7 @@ def test_a_run_leaves_what_it_promises(tmp_path, capsys):
         (["--ppo.num-envs=many"], "--ppo.num-envs takes a whole number, not 'many'"),
         (["--ppo.num-minibatches=7"], "is not divisible by num_minibatches = 7"),
         (["--ppo.learning-rate=-1"], "learning_rate = -1.0 must be above 0"),
-        (["--env.num-pellets", "3"], "even"),
+        (["--env.num-pellets", "3"], "cannot be half blue and half pink; try 2 or 4"),
         (["--env.num-pellets", "32", "--env.pellet-size", "0.1"], "pellet_size"),
         (["--env.gaze-source", "1", "1", "0", "0"], "gaze_source"),
         (["--env.gaze-presence", "2"], "gaze_presence = 2"),
