@@ -12,6 +12,7 @@ from rich.console import Console
 from purerl import arguments, runs, session
 from purerl.errors import Interrupted, UserError, one_line
 from purerl.runs import Experiment, RunOptions
+from purerl.runtime import enable_compilation_cache
 from purerl.session import Session
 
 C = TypeVar("C", bound=RunOptions)
@@ -34,6 +35,7 @@ def main(
         description: first paragraph of the help; None: the docstring of the class.
     """
     try:
+        enable_compilation_cache()
         _dispatch(arguments.parse(config_class, argv, description), config_class, build)
     except UserError as error:
         prefix = "" if isinstance(error, Interrupted) else "error: "
