@@ -88,6 +88,79 @@ class TrainState:
     num_updates: jax.Array
 
 
+@struct.dataclass
+class LevelPool:
+    """Levels for resets to draw from; a level is an environment's state at the start of an episode.
+
+    Attributes:
+        observation: what the agent sees first, leaves [P, ...].
+        env_state: leaves [P, ...].
+        draw: int32 [R], slots of the pool; a reset takes the level of one of them, uniformly.
+        learnable: bool [P]; False where samples from a level are for scoring it alone.
+    """
+
+    observation: PyTree
+    env_state: PyTree
+    draw: jax.Array
+    learnable: jax.Array
+
+
+@struct.dataclass
+class LevelOutcome:
+    """What one rollout told of each level of a pool; sums over steps and episodes, float32 [P].
+
+    Attributes:
+        num_episodes: episodes that ended.
+        num_solved: those of them that ended in success.
+        num_steps: steps taken on the level.
+        value_sum: sum of the critic's values over these steps, in units of reward.
+        positive_advantage: sum of max(A_t, 0) over these steps, in units of reward.
+        best_return: highest return of an episode that ended; -inf where none did.
+    """
+
+    num_episodes: jax.Array
+    num_solved: jax.Array
+    num_steps: jax.Array
+    value_sum: jax.Array
+    positive_advantage: jax.Array
+    best_return: jax.Array
+
+
+class Levels(NamedTuple):
+    """What an environment offers to a curriculum.
+
+    Attributes:
+        generate: `(key, params, hardness [L]) -> states [L, ...]`: fresh levels; hardness, float32 in [0, 1],
+            leads from easy ones to those that `params` describe, at 1. Never a level held out for evaluation.
+        observe: `(state, params) -> observation`, of one level.
+        describe: `(state, params) -> {name: float32 []}`, of one level: what a plot shows of it.
+        fingerprint: `(state) -> uint32 []`: equal for equal levels.
+        mutate: `(key, states [L, ...], params) -> states [L, ...]`: small changes; None where there are none.
+    """
+
+    generate: Callable[..., PyTree]
+    observe: Callable[..., PyTree]
+    describe: Callable[..., dict[str, jax.Array]]
+    fingerprint: Callable[..., jax.Array]
+    mutate: Callable[..., PyTree] | None = None
+
+
+class Curriculum(NamedTuple):
+    """What fills a pool of levels, and refreshes it between rollouts. Its state holds a `pool`.
+
+    Every leaf of the state has a leading axis that may be sharded: levels, or [1] for what is one number.
+
+    Attributes:
+        init: `(key, params, num_levels) -> state`.
+        refresh: `(key, state, params, outcome, progress) -> (state, renewed, metrics)`: `outcome` is that of
+            the rollout since the last refresh, `progress` the share of training done, float32 in [0, 1];
+            `renewed`, bool [P], marks slots whose level is another one now.
+    """
+
+    init: Callable[..., Any]
+    refresh: Callable[..., tuple[Any, jax.Array, Metrics]]
+
+
 class Algorithm(NamedTuple):
     """A learning algorithm: two pure functions over one state, and the policy that it learns.
 

@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from envs.bikkle import gaze, observations, params, placement, random
+from envs import random
+from envs.bikkle import gaze, observations, params, placement
 from envs.bikkle.params import BikkleParams
 from envs.bikkle.placement import MAX_CANDIDATES, MAX_PELLETS, MAX_TOUCHED
 from envs.bikkle.rewards import shaping, squared_reach, touch_reward, touching

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from envs.bikkle.params import GAZE_SOURCES, MAX_GAZE_DELAY, BikkleParams
-from envs.bikkle.random import normals, points, unit
+from envs.random import normals, points, unit
 
 NONE, TARGET, UNIFORM, EXTERNAL = range(len(GAZE_SOURCES))
 NUM_WORDS = 4

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 
-from envs.bikkle import random
+from envs import random
 
 Board: TypeAlias = tuple[jax.Array, jax.Array]
 """x and y of points, float32 [...] each."""

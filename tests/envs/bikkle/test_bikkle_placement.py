@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs import random as words_of
 from envs.bikkle import Bikkle, BikkleParams
-from envs.bikkle import random as words_of
 from envs.bikkle.placement import first_free, respawn
 
 
