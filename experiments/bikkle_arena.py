@@ -17,7 +17,7 @@ from envs.bikkle import GAZES, PROTOCOLS, Bikkle, BikkleParams, check, protocol_
 from envs.bikkle.protocols import ORIGINAL_RETURNS
 from envs.bikkle.render import render_episode, save_gif
 from purerl.evaluate import evaluate, summarize
-from purerl.types import PyTree
+from purerl.types import PyTree, TrainState
 
 ProtocolName = Literal["mixture", "record", "continuing_4", "continuing_16", "first_touch_4"]
 EVALUATED = ("record", "continuing_4", "continuing_16", "first_touch_4")
@@ -129,10 +129,10 @@ def _greedy(policy: Policy, learner: PyTree, observation: PyTree, key: jax.Array
 
 
 def report(
-    policy: Policy, action: str, run_dir: Path, learners: PyTree, summary: dict[str, Any], console: Console
+    policy: Policy, action: str, run_dir: Path, state: TrainState, summary: dict[str, Any], console: Console
 ) -> None:
     """Draws an episode of the first seed as `episode.gif`, and prints the table of results."""
-    learner = jax.tree.map(lambda leaf: np.asarray(leaf)[0], learners)
+    learner = jax.tree.map(lambda leaf: np.asarray(leaf)[0], state.learner)
     env, params = Bikkle(4, action), protocol_params("continuing_4", "target")
     states, rewards = jax.jit(partial(record_episode, env, policy))(params, learner, jax.random.key(7))
     states, rewards = jax.device_get((states, rewards))

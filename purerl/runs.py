@@ -21,7 +21,7 @@ from rich.console import Console
 
 from purerl import files, serialization
 from purerl.errors import UserError, one_line
-from purerl.types import Algorithm, PyTree
+from purerl.types import Algorithm, PyTree, TrainState
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ HOST_OPTIONS = ("track", "checkpoint_every_chunks", "keep_checkpoints", "keep_go
 """Options that change nothing in what is learnt: they may differ when a run is resumed."""
 
 
-def _no_report(run_dir: Path, learner: PyTree, summary: dict[str, Any], console: Console) -> None:
+def _no_report(run_dir: Path, state: TrainState, summary: dict[str, Any], console: Console) -> None:
     """Draws nothing."""
 
 
@@ -92,7 +92,8 @@ class Experiment(NamedTuple):
         algorithm_config: its configuration.
         build_program: `(*, seed, num_seeds, total_steps) -> purerl.train.Program`: compiles the run.
         evaluate: `(learner of all seeds [S, ...], seed) -> nested dict`, the `eval` part of the summary.
-        report: `(run_dir, learner, summary, console)`: draws the GIF, prints the table.
+        report: `(run_dir, final state of all seeds [S, ...], summary, console)`: draws the GIF, prints the
+            table.
         return_metric: the metric that the progress display shows.
     """
 
@@ -101,7 +102,7 @@ class Experiment(NamedTuple):
     algorithm_config: Any
     build_program: Callable[..., Any]
     evaluate: Callable[[PyTree, int], dict[str, Any]]
-    report: Callable[[Path, PyTree, dict[str, Any], Console], None] = _no_report
+    report: Callable[[Path, TrainState, dict[str, Any], Console], None] = _no_report
     return_metric: str = "episode_return"
 
 

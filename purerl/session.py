@@ -52,7 +52,7 @@ def train(session: Session, *, resumed: bool) -> Summary:
         program = _compile(session)
         state = program.init() if saved is None else checkpoint.restore(saved, program.state_shape)
         state = _train(session, program, state, saved.chunk if saved else 0)
-        return _finish(session, state.learner, _summary(session, program, started))
+        return _finish(session, state, _summary(session, program, started))
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; {_how_to_go_on(session.run_dir)}") from None
 
@@ -70,7 +70,7 @@ def evaluate(session: Session) -> Summary:
     state = checkpoint.restore(saved, _state_shape(session))
     file = run_dir / runs.SUMMARY_FILE
     summary = json.loads(file.read_text()) if file.exists() else {"num_seeds": session.options.num_seeds}
-    return _finish(session, state.learner, summary)
+    return _finish(session, state, summary)
 
 
 def _compile(session: Session) -> Any:
@@ -177,17 +177,17 @@ def _summary(session: Session, program: Any, started: float) -> Summary:
     }
 
 
-def _finish(session: Session, learner: PyTree, summary: Summary) -> Summary:
+def _finish(session: Session, state: TrainState, summary: Summary) -> Summary:
     """Evaluate, write the summary, draw and report."""
     from purerl.plots import plot_curves  # noqa: PLC0415  slow, and --help should not wait for it
 
     experiment, options, run_dir, console = session
     console.print(f"{experiment.name}: evaluating ...", highlight=False)
-    summary["eval"] = files.plain(experiment.evaluate(learner, options.seed))
+    summary["eval"] = files.plain(experiment.evaluate(state.learner, options.seed))
     files.write_json(run_dir / runs.SUMMARY_FILE, summary)
     try:
         plot_curves(run_dir / "curves.png", records.read(run_dir / runs.METRICS_FILE))
-        experiment.report(run_dir, learner, summary, console)
+        experiment.report(run_dir, state, summary, console)
     except OSError as error:
         if not files.is_storage_error(error):
             raise

@@ -4,7 +4,9 @@ import json
 import re
 import sys
 
+import jax
 import pytest
+from fake_experiment import build
 
 from purerl import runs
 
@@ -143,3 +145,20 @@ def test_without_a_name_the_run_goes_to_runs_with_its_seed(command, tmp_path, mo
     assert command("--seed", 7, "--total-steps", 16)[0] == 0
     (run_dir,) = (tmp_path / "runs").iterdir()
     assert re.fullmatch(r"fake-\d{8}-\d{6}-seed7", run_dir.name)
+
+
+def test_the_report_gets_the_whole_final_state_after_training_and_after_evaluation(command, tmp_path):
+    states = []
+
+    def build_with_report(config):
+        return build(config)._replace(report=lambda run_dir, state, summary, console: states.append(state))
+
+    options = ("--num-seeds", 2, "--total-steps", 16)
+    assert command("--run-dir", tmp_path / "run", *options, build=build_with_report)[0] == 0
+    assert command("--eval-only", tmp_path / "run", build=build_with_report)[0] == 0
+    trained, restored = states
+    # 16 steps a seed / 4 environments = 4 updates; two seeds, 4 environments with 2 coordinates each
+    assert trained.num_updates.tolist() == [4, 4]
+    assert trained.actor["position"].shape == (2, 4, 2)
+    for one, other in zip(jax.tree.leaves(trained), jax.tree.leaves(restored), strict=True):
+        assert (one == other).all()
