@@ -26,8 +26,9 @@ from envs.bikkle import scripted as controllers
 from envs.bikkle.protocols import protocol_params
 from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.evaluate import summarize
+from purerl.levels import make_pool
 from purerl.networks import NetworkConfig, make_actor_critic
-from purerl.rollout import init_actor, make_pool, step_environments
+from purerl.rollout import init_actor, step_environments
 from purerl.runtime import enable_compilation_cache
 from purerl.train import build_program, usable_devices
 

@@ -110,9 +110,9 @@ def evaluate_protocols(
             lambda *leaves: np.stack(leaves), *params, is_leaf=lambda x: isinstance(x, tuple)
         )
         key = jax.random.fold_in(jax.random.key(seed), EVALUATION)
-        returns = evaluate(Bikkle(slots, action), params, greedy, learners, key, num_episodes, 200)
+        episodes = evaluate(Bikkle(slots, action), params, greedy, learners, key, num_episodes, 200)
         for row, (name, gaze) in enumerate(cells):
-            results.setdefault(name, {})[gaze] = summarize(returns[:, row])
+            results.setdefault(name, {})[gaze] = summarize(episodes.episode_return[:, row])
     return {name: results[name] for name in EVALUATED}
 
 

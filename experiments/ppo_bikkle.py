@@ -13,7 +13,8 @@ from bikkle_arena import ArenaOptions, ProtocolName, evaluate_protocols, make_ar
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from purerl import cli
-from purerl.algorithms.ppo import PPOConfig, check_ppo, make_ppo
+from purerl.algorithms.ppo import make_ppo
+from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 from purerl.networks import NetworkConfig, NetworkName, make_actor_critic
 from purerl.runs import Experiment, RunOptions, Steps
 from purerl.train import build_program, usable_devices

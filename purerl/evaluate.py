@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
 from purerl.types import PyTree
@@ -13,38 +14,63 @@ from purerl.types import PyTree
 Policy = Callable[[PyTree, jax.Array], jax.Array]
 
 
-def episode_returns(
-    env: Any, params: PyTree, policy: Policy, key: jax.Array, num_episodes: int, num_steps: int
-) -> jax.Array:
-    """Undiscounted returns of whole episodes, stepped side by side.
+@struct.dataclass
+class Episodes:
+    """Whole episodes; leaves [M], or [S, G, M] for S learners under G sets of parameters.
+
+    Attributes:
+        episode_return: undiscounted sum of the rewards, float32.
+        length: steps, int32.
+        solved: bool, the episode ended in success: as the environment's `info` says, or else terminated.
+    """
+
+    episode_return: jax.Array
+    length: jax.Array
+    solved: jax.Array
+
+
+def play(
+    env: Any, params: PyTree, policy: Policy, start: tuple[PyTree, PyTree], key: jax.Array, num_steps: int
+) -> Episodes:
+    """Plays whole episodes side by side.
 
     Args:
         env: an environment of the gymnax contract.
         params: its parameters.
-        policy: `(observations [B, ...], key) -> actions [B, ...]`.
+        policy: `(observations [M, ...], key) -> actions [M, ...]`.
+        start: observations and states to start from, leaves [M, ...].
         key: a `jax.random.key`.
-        num_episodes: M.
         num_steps: longest episode; what is still running then counts as it stands.
-
-    Returns:
-        float32 [M].
     """
-    reset_key, run_key = jax.random.split(key)
-    observation, state = jax.vmap(env.reset_env, (0, None))(jax.random.split(reset_key, num_episodes), params)
+    num_episodes = jax.tree.leaves(start)[0].shape[0]
     step_env = jax.vmap(env.step_env, (0, 0, 0, None))
 
     def step(carry, step_key):
-        observation, state, alive, total = carry
+        observation, state, alive, episodes = carry
         act_key, env_key = jax.random.split(step_key)
         action = policy(observation, act_key)
         keys = jax.random.split(env_key, num_episodes)
-        observation, state, reward, terminated, _ = step_env(keys, state, action, params)
+        observation, state, reward, terminated, info = step_env(keys, state, action, params)
         ended = terminated | jax.vmap(env.is_truncated, (0, None))(state, params)
-        return (observation, state, alive & ~ended, total + jnp.where(alive, reward, 0.0)), None
+        episodes = Episodes(
+            episode_return=episodes.episode_return + jnp.where(alive, reward, 0.0),
+            length=episodes.length + alive,
+            solved=episodes.solved | (alive & info.get("solved", terminated)),
+        )
+        return (observation, state, alive & ~ended, episodes), None
 
-    state = jax.tree.map(jnp.asarray, state)
-    start = (observation, state, jnp.ones(num_episodes, bool), jnp.zeros(num_episodes))
-    return jax.lax.scan(step, start, jax.random.split(run_key, num_steps))[0][3]
+    episodes = Episodes(
+        episode_return=jnp.zeros(num_episodes),
+        length=jnp.zeros(num_episodes, jnp.int32),
+        solved=jnp.zeros(num_episodes, bool),
+    )
+    carry = (*jax.tree.map(jnp.asarray, start), jnp.ones(num_episodes, bool), episodes)
+    return jax.lax.scan(step, carry, jax.random.split(key, num_steps))[0][3]
+
+
+def fresh_starts(env: Any, params: PyTree, key: jax.Array, num_episodes: int) -> tuple[PyTree, PyTree]:
+    """Observations and states of M episodes that the environment's own reset begins."""
+    return jax.vmap(env.reset_env, (0, None))(jax.random.split(key, num_episodes), params)
 
 
 def evaluate(
@@ -55,9 +81,10 @@ def evaluate(
     key: jax.Array,
     num_episodes: int,
     num_steps: int,
+    starts: tuple[PyTree, PyTree] | None = None,
     block: int | None = None,
-) -> np.ndarray:
-    """Returns of every learner under every set of parameters, on all local devices.
+) -> Episodes:
+    """Episodes of every learner under every set of parameters, on all local devices.
 
     Every learner and every set of parameters meets the same keys, whatever the number of devices.
 
@@ -69,10 +96,12 @@ def evaluate(
         key: a `jax.random.key`.
         num_episodes: M, for each learner and each set of parameters.
         num_steps: longest episode.
+        starts: observations and states that the episodes start from, leaves [M, ...]; by default each set of
+            parameters is reset afresh.
         block: episodes stepped side by side; by default 128 on a CPU and all of them on a GPU.
 
     Returns:
-        float32 [S, G, M].
+        NumPy arrays [S, G, M].
     """
     on_cpu = jax.default_backend() == "cpu"
     block = min(block or (128 if on_cpu else num_episodes), num_episodes)
@@ -83,25 +112,42 @@ def evaluate(
     padding = -len(items[0]) % len(devices)
     items = [np.pad(axis, (0, padding)) for axis in items]
 
-    def run(learners, params, keys, items):
+    if starts is not None:
+        number = np.arange(num_blocks * block) % num_episodes
+        starts = jax.tree.map(lambda leaf: _blocks(np.asarray(leaf)[number], block), starts)
+
+    def run(learners, params, keys, starts, items):
         def one_block(item):
             seed, row, number = item
             learner = jax.tree.map(lambda leaf: leaf[seed], learners)
             row_params = jax.tree.map(lambda leaf: leaf[row], params)
             act = lambda observation, act_key: policy(learner, observation, act_key)  # noqa: E731
-            return episode_returns(env, row_params, act, keys[number], block, num_steps)
+            reset_key, run_key = jax.random.split(keys[number])
+            if starts is None:
+                start = fresh_starts(env, row_params, reset_key, block)
+            else:
+                start = jax.tree.map(lambda leaf: leaf[number], starts)
+            return play(env, row_params, act, start, run_key, num_steps)
 
         return jax.lax.map(one_block, tuple(items))
 
     shared, split = PartitionSpec(), PartitionSpec("devices")
     mesh = Mesh(np.array(devices), ("devices",))
     run = jax.shard_map(
-        run, mesh=mesh, in_specs=(shared, shared, shared, split), out_specs=split, check_vma=False
+        run, mesh=mesh, in_specs=(shared, shared, shared, shared, split), out_specs=split, check_vma=False
     )
     learners, params = jax.tree.map(np.asarray, (learners, params))
-    result = jax.jit(run)(learners, params, jax.random.split(key, num_blocks), items)
-    result = np.asarray(result)[: num_seeds * num_params * num_blocks]
-    return result.reshape(num_seeds, num_params, -1)[..., :num_episodes]
+    found = jax.jit(run)(learners, params, jax.random.split(key, num_blocks), starts, items)
+
+    def arrange(leaf):  # [items, block] -> [S, G, M]
+        leaf = np.asarray(leaf)[: num_seeds * num_params * num_blocks]
+        return leaf.reshape(num_seeds, num_params, -1)[..., :num_episodes]
+
+    return jax.tree.map(arrange, found)
+
+
+def _blocks(leaf: np.ndarray, block: int) -> np.ndarray:
+    return leaf.reshape(-1, block, *leaf.shape[1:])
 
 
 def summarize(returns: np.ndarray) -> dict[str, Any]:

@@ -1,8 +1,4 @@
-"""Stepping many environments: auto-reset from a pool of levels, and episode statistics.
-
-A level is what an episode starts from: an observation and a state. Resets draw from a pool of levels that is
-refreshed between rollouts, so that no step pays for a reset it throws away.
-"""
+"""Stepping many environments: auto-reset from a pool of levels, and episode statistics."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,15 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from purerl.types import Mean, Metrics, PyTree, Transition
-
-
-@struct.dataclass
-class LevelPool:
-    """Levels for resets to draw from; leaves [P, ...]."""
-
-    observation: PyTree
-    env_state: PyTree
+from purerl.levels import LevelTrace
+from purerl.types import LevelPool, Mean, Metrics, PyTree, Transition
 
 
 @struct.dataclass
@@ -34,6 +23,8 @@ class ActorState:
             environment names its `unshaped_reward` in `info`.
         episode_length: steps of the episode so far, int32 [E].
         discounted_return: discounted sum of the past rewards, for their normalisation, float32 [E].
+        slot: slot of the pool whose level is being played, int32 [E]; P where it has left the pool.
+        learnable: whether samples of that level count in learning, bool [E].
     """
 
     env_state: PyTree
@@ -41,6 +32,8 @@ class ActorState:
     episode_return: jax.Array
     episode_length: jax.Array
     discounted_return: jax.Array
+    slot: jax.Array
+    learnable: jax.Array
 
 
 @struct.dataclass
@@ -51,18 +44,7 @@ class Step:
     reward: jax.Array
     terminated: jax.Array
     truncated: jax.Array
-
-
-def make_pool(env: Any, params: PyTree, key: jax.Array, num_levels: int) -> LevelPool:
-    """Draws `num_levels` fresh levels with the environment's own reset."""
-    observation, env_state = jax.vmap(env.reset_env, (0, None))(jax.random.split(key, num_levels), params)
-    return jax.tree.map(strongly_typed, LevelPool(observation=observation, env_state=env_state))
-
-
-def strongly_typed(leaf: jax.Array) -> jax.Array:
-    """The same array without a weak type, which the first update would lose: it would be traced twice."""
-    leaf = jnp.asarray(leaf)
-    return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf.astype(leaf.dtype)
+    level: LevelTrace
 
 
 def init_actor(params: PyTree, pool: LevelPool, key: jax.Array, num_envs: int, stagger: bool) -> ActorState:
@@ -71,19 +53,25 @@ def init_actor(params: PyTree, pool: LevelPool, key: jax.Array, num_envs: int, s
     With `stagger`, environments that count time in `state.time` start at random ages, so that they do not all
     reach their time limit in the same step.
     """
-    num_levels = jax.tree.leaves(pool)[0].shape[0]
-    level = jax.tree.map(lambda leaf: jnp.asarray(leaf)[jnp.arange(num_envs) % num_levels], pool)
-    env_state = level.env_state
+    slot = pool.draw[jnp.arange(num_envs) % pool.draw.shape[0]]
+    observation, env_state, learnable = take_levels(pool, slot)
     if stagger and hasattr(env_state, "time") and hasattr(params, "max_steps_in_episode"):
         age = jax.random.randint(key, (num_envs,), 0, params.max_steps_in_episode)
         env_state = env_state.replace(time=age.astype(env_state.time.dtype))
     return ActorState(
         env_state=env_state,
-        observation=level.observation,
+        observation=observation,
         episode_return=jnp.zeros(num_envs),
         episode_length=jnp.zeros(num_envs, jnp.int32),
         discounted_return=jnp.zeros(num_envs),
+        slot=slot,
+        learnable=learnable,
     )
+
+
+def take_levels(pool: LevelPool, slot: jax.Array) -> tuple[PyTree, PyTree, jax.Array]:
+    """Observations, states and learnability of the levels in these slots, int32 [E]; leaves [E, ...]."""
+    return jax.tree.map(lambda leaf: leaf[slot], (pool.observation, pool.env_state, pool.learnable))
 
 
 def select(condition: jax.Array, chosen: PyTree, other: PyTree) -> PyTree:
@@ -104,7 +92,7 @@ def step_environments(
         env: an environment of the gymnax contract.
         params: its parameters.
         actor: the environments.
-        pool: levels to draw from, uniformly.
+        pool: levels to draw from.
         action: [E, ...], as sampled.
         key: used up here.
 
@@ -120,29 +108,44 @@ def step_environments(
     ended = terminated | truncated
     episode_return = actor.episode_return + info.get("unshaped_reward", reward)
     episode_length = actor.episode_length + 1
-    num_levels = jax.tree.leaves(pool)[0].shape[0]
-    index = jax.random.randint(level_key, (num_envs,), 0, num_levels)
-    level = jax.tree.map(lambda leaf: leaf[index], pool)
+    drawn = pool.draw[jax.random.randint(level_key, (num_envs,), 0, pool.draw.shape[0])]
+    observation, level_state, learnable = take_levels(pool, drawn)
+    solved = info.get("solved", terminated)
     metrics = {
-        "episode_return": Mean(total=jnp.where(ended, episode_return, 0.0).sum(), weight=1.0 * ended.sum()),
-        "episode_length": Mean(
-            total=1.0 * jnp.where(ended, episode_length, 0).sum(), weight=1.0 * ended.sum()
-        ),
+        "episode_return": masked_mean(episode_return, ended),
+        "episode_length": masked_mean(episode_length, ended),
     }
+    if "solved" in info:
+        metrics["solve_rate"] = masked_mean(solved, ended)
     stepped = dataclasses.replace(
         actor,
-        env_state=select(ended, level.env_state, env_state),
-        observation=select(ended, level.observation, successor),
+        env_state=select(ended, level_state, env_state),
+        observation=select(ended, observation, successor),
         episode_return=jnp.where(ended, 0.0, episode_return),
         episode_length=jnp.where(ended, 0, episode_length),
+        slot=jnp.where(ended, drawn, actor.slot),
+        learnable=jnp.where(ended, learnable, actor.learnable),
     )
     step = Step(
         successor=successor,
         reward=reward.astype(jnp.float32),
         terminated=terminated,
         truncated=truncated,
+        level=LevelTrace(
+            slot=actor.slot,
+            learnable=actor.learnable,
+            ended=ended,
+            solved=solved,
+            episode_return=episode_return,
+        ),
     )
     return stepped, step, metrics
+
+
+def masked_mean(values: jax.Array, mask: jax.Array) -> Mean:
+    """The mean of the values [E] where the mask, bool [E], holds."""
+    total = jnp.where(mask, values, 0).sum(dtype=jnp.float32)
+    return Mean(total=total, weight=mask.sum(dtype=jnp.float32))
 
 
 def unroll(
@@ -154,7 +157,7 @@ def unroll(
     num_steps: int,
     act: Callable[[PyTree, jax.Array], tuple[jax.Array, jax.Array, jax.Array]],
     value_of: Callable[[PyTree], jax.Array],
-) -> tuple[ActorState, Transition, Metrics]:
+) -> tuple[ActorState, Transition, LevelTrace, Metrics]:
     """Rolls a policy out for T steps in E environments.
 
     Args:
@@ -168,7 +171,8 @@ def unroll(
         value_of: `observations -> values [E]`, for the successors of truncated episodes.
 
     Returns:
-        The environments, the transitions [T, E, ...] and the statistics of the episodes that ended.
+        The environments, the transitions [T, E, ...], the levels they were played on [T, E], and the
+        statistics of the episodes that ended.
     """
 
     def step(actor, step_key):
@@ -188,10 +192,10 @@ def unroll(
             truncated=result.truncated,
             next_value=cut_value,
         )
-        return stepped, (transition, metrics)
+        return stepped, (transition, result.level, metrics)
 
-    actor, (transitions, metrics) = jax.lax.scan(step, actor, jax.random.split(key, num_steps))
+    actor, (transitions, levels, metrics) = jax.lax.scan(step, actor, jax.random.split(key, num_steps))
     following = jnp.concatenate([transitions.value[1:], value_of(actor.observation)[None]])
     next_value = jnp.where(transitions.truncated, transitions.next_value, following)
     metrics = jax.tree.map(lambda leaf: leaf.sum(0), metrics)
-    return actor, dataclasses.replace(transitions, next_value=next_value), metrics
+    return actor, dataclasses.replace(transitions, next_value=next_value), levels, metrics

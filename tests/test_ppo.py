@@ -9,7 +9,8 @@ import pytest
 from probes import ActionFollowsCue, ContinuousTarget, RewardIsCue, RewardOne
 
 from envs.bikkle import Bikkle
-from purerl.algorithms.ppo import PPOConfig, check_ppo, make_ppo, num_microbatches
+from purerl.algorithms.ppo import make_ppo, num_microbatches
+from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 from purerl.networks import NetworkConfig, make_actor_critic
 from purerl.train import sweep, train
 
@@ -124,7 +125,8 @@ def test_a_seed_alone_equals_the_same_seed_inside_a_vmap():
     alone, _ = jax.jit(lambda key: train(algorithm, config, key, 2))(SEEDS[3])
     # The draws: levels and environment states of the second update, which no rounding can have touched.
     same = lambda a, b: np.testing.assert_array_equal(a[3], b)  # noqa: E731
-    jax.tree.map(same, together.curriculum.env_state.pellet_x, alone.curriculum.env_state.pellet_x)
+    levels = [state.curriculum.pool.env_state.pellet_x for state in (together, alone)]
+    same(*levels)
     same(jax.random.key_data(together.key), jax.random.key_data(alone.key))
     close = lambda a, b: np.testing.assert_allclose(a[3], b, atol=2e-4)  # noqa: E731
     jax.tree.map(close, together.learner.params, alone.learner.params)

@@ -6,8 +6,9 @@ import numpy as np
 from flax import struct
 
 from purerl import spaces
-from purerl.evaluate import episode_returns, evaluate, summarize
-from purerl.rollout import init_actor, make_pool, step_environments, unroll
+from purerl.evaluate import evaluate, fresh_starts, play, summarize
+from purerl.levels import make_pool
+from purerl.rollout import init_actor, step_environments, unroll
 
 
 @struct.dataclass
@@ -83,7 +84,7 @@ def test_bootstrap_values_belong_to_the_true_successor():
     env, params, actor, pool = start()
     act = lambda observation, key: (jnp.ones(4), jnp.zeros(4), observation[:, 0])  # noqa: E731
     value_of = lambda observation: observation[:, 0]  # noqa: E731
-    _, transitions, metrics = unroll(env, params, actor, pool, jax.random.key(2), 7, act, value_of)
+    _, transitions, _, metrics = unroll(env, params, actor, pool, jax.random.key(2), 7, act, value_of)
     np.testing.assert_allclose(transitions.next_value[:3], transitions.value[:3] + 1.0, rtol=1e-6)
     assert transitions.truncated[2].all()
     assert transitions.terminated[3:].all()
@@ -102,8 +103,11 @@ def test_evaluation_counts_whole_episodes_once():
     # Four steps of 2.5 reach ten and end the episode (start in [0, 1)): return 10, whatever comes after.
     env, params = Count(), CountParams(max_steps_in_episode=100)
     policy = lambda observation, key: jnp.full(observation.shape[0], 2.5)  # noqa: E731
-    returns = episode_returns(env, params, policy, jax.random.key(0), 6, 20)
-    np.testing.assert_allclose(returns, 10.0)
+    starts = fresh_starts(env, params, jax.random.key(0), 6)
+    episodes = play(env, params, policy, starts, jax.random.key(1), 20)
+    np.testing.assert_allclose(episodes.episode_return, 10.0)
+    np.testing.assert_array_equal(episodes.length, 4)
+    assert episodes.solved.all()
 
 
 def test_evaluation_of_many_equals_evaluation_of_each():
@@ -111,7 +115,7 @@ def test_evaluation_of_many_equals_evaluation_of_each():
     params = CountParams(max_steps_in_episode=np.array([2, 3]), start=np.zeros(2))
     learners = np.array([1.0, 2.0, 3.0])
     policy = lambda learner, observation, key: learner * jnp.ones(observation.shape[0])  # noqa: E731
-    returns = evaluate(env, params, policy, learners, jax.random.key(0), 5, 4, block=2)
+    returns = evaluate(env, params, policy, learners, jax.random.key(0), 5, 4, block=2).episode_return
     assert returns.shape == (3, 2, 5)
     np.testing.assert_allclose(returns, np.array([[2, 3], [4, 6], [6, 9]])[:, :, None] * np.ones(5))
 

@@ -10,68 +10,22 @@ Source: Schulman et al. 2017 (arXiv:1707.06347), equation 9; advantages by GAE (
 
 import dataclasses
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-import tyro
 from flax import struct
 
 from purerl import losses
+from purerl.algorithms.ppo_config import PPOConfig
+from purerl.levels import LevelTrace, forget_renewed, fresh_levels, level_outcome
 from purerl.normalize import Moments, init_moments, update_moments
 from purerl.permutation import grid_permutation
 from purerl.returns import gae, running_returns
-from purerl.rollout import init_actor, make_pool, unroll
+from purerl.rollout import init_actor, unroll
 from purerl.sharding import as_mean, mean_across, num_shards, shard_key, sum_across, sum_metrics
-from purerl.types import Algorithm, Metrics, PyTree, TrainState, Transition
-
-
-@struct.dataclass
-class PPOConfig:
-    """Proximal policy optimisation."""
-
-    num_envs: int = struct.field(pytree_node=False, default=256)
-    """Environments stepped side by side."""
-    num_steps: int = struct.field(pytree_node=False, default=32)
-    """Steps of each environment in one rollout."""
-    num_epochs: int = struct.field(pytree_node=False, default=4)
-    """Passes over each rollout."""
-    num_minibatches: int = struct.field(pytree_node=False, default=8)
-    """Gradient steps in each pass; must divide num_envs * num_steps."""
-    microbatch_size: int = struct.field(pytree_node=False, default=128)
-    """Samples whose gradients are computed at once and added up; 0 for the whole minibatch. Changes nothing
-    but the speed: what fits into the processor's cache is fastest."""
-    num_levels: int = struct.field(pytree_node=False, default=0)
-    """Fresh levels that resets of one rollout draw from; 0 for as many as environments."""
-    stagger: bool = struct.field(pytree_node=False, default=True)
-    """Start the environments at random ages, so that they do not all reset in the same step."""
-    normalize_rewards: bool = struct.field(pytree_node=False, default=True)
-    """Divide rewards by the running standard deviation of the discounted return."""
-    learning_rate: float = 1e-3
-    """Step size of Adam at the start."""
-    final_learning_rate: float = 0.0
-    """Step size at the end of training; linear in between."""
-    gamma: float = 0.99
-    """Discount, in [0, 1]."""
-    gae_lambda: float = 0.95
-    """Decay of the advantage estimator, in [0, 1]."""
-    clip: float = 0.2
-    """How far the probability ratio may move in one update."""
-    value_clip: float = float("inf")
-    """How far the critic may move in one update; inf for no limit."""
-    value_coefficient: float = 0.5
-    """Weight of the critic's loss."""
-    entropy_coefficient: float = 0.0
-    """Weight of the entropy bonus."""
-    max_grad_norm: float = 0.5
-    """Global norm to which gradients are clipped; inf for no limit."""
-    adam_epsilon: float = 1e-5
-    """Added to the denominator of Adam."""
-    total_updates: Annotated[int, tyro.conf.Suppress] = 1
-    """Updates in the whole run, for the schedule; set by the program."""
-    env_params: Annotated[Any, tyro.conf.Suppress] = None
-    """Parameters of the environment."""
+from purerl.types import Algorithm, Curriculum, LevelOutcome, Metrics, PyTree, TrainState, Transition
 
 
 @struct.dataclass
@@ -85,7 +39,7 @@ class Learner:
 
 @struct.dataclass
 class Batch:
-    """What the loss needs of each sample; leaves [B, ...]."""
+    """What the loss needs of each sample; leaves [B, ...]. Weights are 1 on average."""
 
     observation: PyTree
     action: jax.Array
@@ -93,33 +47,7 @@ class Batch:
     value: jax.Array
     advantage: jax.Array
     target: jax.Array
-
-
-def check_ppo(config: PPOConfig, shards: int = 1) -> None:
-    """Raises ValueError, with one line that names the remedy, where a configuration cannot run."""
-    for name in ("num_envs", "num_steps", "num_epochs", "num_minibatches"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} = {getattr(config, name)} must be at least 1")
-    for name in ("microbatch_size", "num_levels"):
-        if getattr(config, name) < 0:
-            raise ValueError(f"{name} = {getattr(config, name)} must be 0 or more")
-    samples, parts = config.num_envs * config.num_steps, config.num_minibatches * shards
-    if samples % parts:
-        over = f" over {shards} devices" if shards > 1 else ""
-        remedy = -(-samples // parts) * parts
-        raise ValueError(
-            f"num_envs * num_steps = {samples} is not divisible by num_minibatches = {config.num_minibatches}"
-            f"{over}; try num_envs * num_steps = {remedy}"
-        )
-    for name in ("learning_rate", "clip", "value_clip", "max_grad_norm", "adam_epsilon"):
-        if not getattr(config, name) > 0:
-            raise ValueError(f"{name} = {getattr(config, name)} must be above 0")
-    for name in ("final_learning_rate", "value_coefficient", "entropy_coefficient"):
-        if not getattr(config, name) >= 0:
-            raise ValueError(f"{name} = {getattr(config, name)} must be 0 or more")
-    for name in ("gamma", "gae_lambda"):
-        if not 0 <= getattr(config, name) <= 1:
-            raise ValueError(f"{name} = {getattr(config, name)} must lie between 0 and 1")
+    weight: jax.Array
 
 
 def learning_rate(config: PPOConfig, num_updates: jax.Array) -> jax.Array:
@@ -164,37 +92,47 @@ def ppo_loss(network: Any, params: PyTree, batch: Batch, config: PPOConfig) -> t
         "approx_kl": as_mean(losses.approximate_kl(log_ratio)),
         "clip_fraction": as_mean(jnp.abs(jnp.expm1(log_ratio)) > config.clip),
     }
-    return loss.mean(), metrics
+    return (batch.weight * loss).mean(), metrics
 
 
 def prepare(
-    transitions: Transition, discounted: jax.Array, moments: Moments, config: PPOConfig, axis_name: str | None
-) -> tuple[Batch, Moments, jax.Array]:
+    transitions: Transition,
+    levels: LevelTrace,
+    discounted: jax.Array,
+    moments: Moments,
+    num_levels: int,
+    config: PPOConfig,
+    axis_name: str | None,
+) -> tuple[Batch, LevelOutcome, Moments, jax.Array]:
     """Turns a rollout into samples with advantages and targets.
 
     Returns:
-        The samples, leaves [T, E, ...], the moments of the discounted return with this rollout in them, and
-        the discounted returns to start from in the next rollout, float32 [E].
+        The samples, leaves [T, E, ...], what the rollout told of the levels, the moments of the discounted
+        return with this rollout in them, and the discounted returns to start from in the next rollout,
+        float32 [E].
     """
     t = transitions
-    reward = t.reward
+    reward, scale = t.reward, jnp.float32(1.0)
     if config.normalize_rewards:
         totals, discounted = running_returns(reward, t.terminated | t.truncated, discounted, config.gamma)
         moments = update_moments(moments, totals, axis_name)
-        reward = jnp.clip(reward * jax.lax.rsqrt(moments.variance + 1e-8), -10.0, 10.0)
+        scale = jnp.sqrt(moments.variance + 1e-8)
+        reward = jnp.clip(reward / scale, -10.0, 10.0)
     advantage = gae(reward, t.value, t.next_value, t.terminated, t.truncated, config.gamma, config.gae_lambda)
-    target = advantage + t.value
-    mean = mean_across(advantage.mean(), axis_name)
-    deviation = jnp.sqrt(mean_across(jnp.square(advantage - mean).mean(), axis_name))
+    weight = levels.learnable / jnp.maximum(mean_across(levels.learnable.mean(), axis_name), 1e-8)
+    mean = mean_across((weight * advantage).mean(), axis_name)
+    deviation = jnp.sqrt(mean_across((weight * jnp.square(advantage - mean)).mean(), axis_name))
     batch = Batch(
         observation=t.observation,
         action=t.action,
         log_prob=t.log_prob,
         value=t.value,
         advantage=(advantage - mean) / (deviation + 1e-8),
-        target=target,
+        target=advantage + t.value,
+        weight=weight,
     )
-    return batch, moments, discounted
+    outcome = level_outcome(levels, scale * t.value, scale * advantage, num_levels)
+    return batch, outcome, moments, discounted
 
 
 def num_microbatches(minibatch: int, wanted: int) -> int:
@@ -253,33 +191,34 @@ def action_metrics(action: jax.Array, space: Any) -> Metrics:
     }
 
 
-def make_ppo(env: Any, network: Any, axis_name: str | None = None) -> Algorithm:
+def make_ppo(
+    env: Any, network: Any, axis_name: str | None = None, curriculum: Curriculum | None = None
+) -> Algorithm:
     """PPO on an environment with a network.
 
     Args:
         env: an environment of the gymnax contract; `config.env_params` are its parameters.
         network: a flax module, `observations -> (distribution, values)`, with a method `value`.
         axis_name: mesh axis over which environments are sharded, if any; `config.num_envs` is for all shards.
+        curriculum: what fills the pool of levels; by default fresh ones before every rollout.
     """
+    levels = curriculum or fresh_levels(env)
 
     def init(key: jax.Array, config: PPOConfig) -> TrainState:
         key, network_key, actor_key, pool_key = jax.random.split(key, 4)
         num_envs = config.num_envs // num_shards(axis_name)
-        pool = make_levels(shard_key(pool_key, axis_name), config)
+        num_levels = max((config.num_levels or config.num_envs) // num_shards(axis_name), 1)
+        choice = levels.init(shard_key(pool_key, axis_name), config.env_params, num_levels)
         actor_key = shard_key(actor_key, axis_name)
-        actor = init_actor(config.env_params, pool, actor_key, num_envs, config.stagger)
+        actor = init_actor(config.env_params, choice.pool, actor_key, num_envs, config.stagger)
         params = network.init(network_key, actor.observation)
         optimizer = make_optimizer(config, jnp.float32(0.0)).init(params)
         learner = Learner(params=params, optimizer=optimizer, return_moments=init_moments())
-        return TrainState(learner=learner, actor=actor, curriculum=pool, key=key, num_updates=jnp.int32(0))
-
-    def make_levels(key, config):
-        num_levels = (config.num_levels or config.num_envs) // num_shards(axis_name)
-        return make_pool(env, config.env_params, key, max(num_levels, 1))
+        return TrainState(learner=learner, actor=actor, curriculum=choice, key=key, num_updates=jnp.int32(0))
 
     def update(state: TrainState, config: PPOConfig) -> tuple[TrainState, Metrics]:
         key, rollout_key, level_key, shuffle_key = jax.random.split(state.key, 4)
-        learner = state.learner
+        learner, pool = state.learner, state.curriculum.pool
 
         def act(observation, act_key):
             policy, value = network.apply(learner.params, observation)
@@ -289,30 +228,43 @@ def make_ppo(env: Any, network: Any, axis_name: str | None = None) -> Algorithm:
         def value_of(observation):
             return network.apply(learner.params, observation, method="value")
 
-        actor, transitions, metrics = unroll(
+        actor, transitions, trace, metrics = unroll(
             env=env,
             params=config.env_params,
             actor=state.actor,
-            pool=state.curriculum,
+            pool=pool,
             key=shard_key(rollout_key, axis_name),
             num_steps=config.num_steps,
             act=act,
             value_of=value_of,
         )
-        batch, moments, discounted = prepare(
-            transitions, actor.discounted_return, learner.return_moments, config, axis_name
+        num_levels = pool.learnable.shape[0]
+        batch, outcome, moments, discounted = prepare(
+            transitions,
+            trace,
+            actor.discounted_return,
+            learner.return_moments,
+            num_levels,
+            config,
+            axis_name,
         )
         rate = learning_rate(config, state.num_updates)
         learner, learn_metrics = learn(
             network, learner, batch, shard_key(shuffle_key, axis_name), rate, config, axis_name
         )
-        metrics |= learn_metrics | action_metrics(batch.action, env.action_space(config.env_params))
+        progress = jnp.minimum((state.num_updates + 1) / config.total_updates, 1.0)
+        choice, renewed, level_metrics = levels.refresh(
+            shard_key(level_key, axis_name), state.curriculum, config.env_params, outcome, progress
+        )
+        metrics |= learn_metrics | level_metrics
+        metrics |= action_metrics(batch.action, env.action_space(config.env_params))
         metrics["explained_variance"] = as_mean(losses.explained_variance(batch.value, batch.target))
         metrics["learning_rate"] = as_mean(rate)
+        slot = forget_renewed(actor.slot, renewed)
         state = TrainState(
             learner=dataclasses.replace(learner, return_moments=moments),
-            actor=dataclasses.replace(actor, discounted_return=discounted),
-            curriculum=make_levels(shard_key(level_key, axis_name), config),
+            actor=dataclasses.replace(actor, discounted_return=discounted, slot=slot),
+            curriculum=choice,
             key=key,
             num_updates=state.num_updates + 1,
         )
