@@ -12,7 +12,7 @@ from rich.console import Console
 
 from purerl import checkpoint, files, loop, runs, serialization
 from purerl.errors import Interrupted, TrainingError, UserError, one_line
-from purerl.logging import recorder, records, sinks
+from purerl.logging import alarms, recorder, records, sinks
 from purerl.runs import Experiment, RunOptions
 from purerl.types import PyTree, TrainState
 
@@ -159,14 +159,19 @@ def _failed(plan: recorder.Plan, file: Path, chunks_done: int) -> tuple[int, ...
 def _summary(session: Session, program: Any, started: float) -> Summary:
     options, run_dir = session.options, session.run_dir
     train_seconds = sum(line["seconds"] for line in records.read(run_dir / runs.TIMING_FILE))
-    last_line = records.read(run_dir / runs.METRICS_FILE)[-1]
+    lines = records.read(run_dir / runs.METRICS_FILE)
+    plan = _plan(session, program)
     env_steps = program.num_chunks * program.steps_per_chunk
     return {
         "env_steps": env_steps,
         "num_seeds": options.num_seeds,
-        "seeds": list(range(options.seed, options.seed + options.num_seeds)),
-        "failed_seeds": last_line["failed_seeds"],
-        "updates": last_line["update"],
+        "seeds": list(plan.seeds),
+        "failed_seeds": lines[-1]["failed_seeds"],
+        "alarms": [
+            {"env_steps": told.env_steps, "alarm": told.alarm.sentence}
+            for told in alarms.replay(lines, plan.seeds, plan.num_chunks).told
+        ],
+        "updates": lines[-1]["update"],
         "compile_seconds": program.compile_seconds,
         "train_seconds": train_seconds,
         "steps_per_second": env_steps * options.num_seeds / train_seconds,

@@ -1,45 +1,92 @@
-"""Named alarms: what a person who knows the method would see in the numbers of a run."""
+"""Named alarms: what a person who knows the method would see in the numbers of a run.
 
-import math
-from collections.abc import Mapping
+An alarm depends on the lines of `metrics.jsonl` alone, so a resumed run tells the same alarms as one that
+never stopped. An alarm is told when it begins, and again only where it comes back after a while.
+"""
 
-_GRADIENT_NORM = 100.0
-_ENTROPY = -8.0
-_SATURATED_SHARE = 0.9
-_EXPLAINED_VARIANCE = -0.5
-_APPROX_KL = 0.1
-_CLIP_FRACTION = 0.5
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from purerl.logging.faults import RULES, Rule, Run
 
 
-def alarms(metrics: Mapping[str, float]) -> list[str]:
-    """What looks wrong, one sentence each; none in a healthy run.
+class Alarm(NamedTuple):
+    """What looks wrong.
 
-    Args:
-        metrics: values of one chunk by name; absent ones and NaN ("no value yet") raise no alarm, infinite
-            ones do.
+    Attributes:
+        name: two or three words, the same for the same fault.
+        sentence: name, seeds, numbers, and what to do.
     """
 
-    def value(name: str, default: float) -> float:
-        found = metrics.get(name, default)
-        return default if math.isnan(found) else found
-
-    kl, clipped = value("approx_kl", 0.0), value("clip_fraction", 0.0)
-    gradient, entropy = value("gradient_norm", 0.0), value("entropy", 0.0)
-    saturated, explained = value("saturated_share", 0.0), value("explained_variance", 0.0)
-    rules = [
-        (gradient > _GRADIENT_NORM, f"exploding gradient: norm {gradient:.3g}"),
-        (entropy < _ENTROPY, f"collapsed entropy: {entropy:.3g} nat"),
-        (saturated > _SATURATED_SHARE, f"saturated actions: {saturated:.0%} beyond their bounds"),
-        (explained < _EXPLAINED_VARIANCE, f"failing critic: explained variance {explained:.2f}"),
-        (
-            kl > _APPROX_KL or clipped > _CLIP_FRACTION,
-            _too_fast(kl, clipped, value("learning_rate", math.nan)),
-        ),
-    ]
-    infinite = [f"not finite: {name}" for name, found in metrics.items() if math.isinf(found)]
-    return [sentence for sounds, sentence in rules if sounds] + infinite
+    name: str
+    sentence: str
 
 
-def _too_fast(kl: float, clipped: float, learning_rate: float) -> str:
-    rate = "" if math.isnan(learning_rate) else f" {learning_rate:.2g}"
-    return f"learning rate{rate} too high: KL {kl:.3f}, {clipped:.0%} clipped"
+class Told(NamedTuple):
+    """An alarm, and the chunk and the environment steps after which it was told."""
+
+    chunk: int
+    env_steps: int
+    alarm: Alarm
+
+
+class Watch:
+    """Reads the lines of a run in their order.
+
+    Attributes:
+        told: alarms told so far, in their order.
+    """
+
+    def __init__(self, seeds: Sequence[int], num_chunks: int) -> None:
+        self.told: list[Told] = []
+        self._seeds = tuple(seeds)
+        self._num_chunks = num_chunks
+        self._lines: list[dict[str, np.ndarray]] = []
+        self._last_heard: dict[str, int] = {}
+
+    def add(self, line: dict[str, Any]) -> tuple[list[Alarm], list[Alarm]]:
+        """Takes a line of `metrics.jsonl`.
+
+        Returns:
+            The alarms that sound after this line, and those of them that are to be told now.
+        """
+        self._lines.append({name: np.array(values, float) for name, values in line["metrics"].items()})
+        run = Run(num_chunks=self._num_chunks, chunks=len(self._lines))
+        healthy = ~np.isin(self._seeds, line["failed_seeds"])
+        lost = [f"seed {seed} is not finite and was left behind" for seed in line["failed_seeds"]]
+        sounding = [Alarm(name=sentence, sentence=sentence) for sentence in lost]
+        sounding += [alarm for rule in RULES if (alarm := self._apply(rule, run, healthy)) is not None]
+        new = [alarm for alarm in sounding if self._is_new(alarm, run)]
+        self._last_heard |= {alarm.name: run.chunks for alarm in sounding}
+        self.told += [Told(chunk=line["chunk"], env_steps=line["env_steps"], alarm=alarm) for alarm in new]
+        return sounding, new
+
+    def _apply(self, rule: Rule, run: Run, healthy: np.ndarray) -> Alarm | None:
+        if not all(name in self._lines[-1] for name in rule.metrics):
+            return None
+        values = [np.stack([line[name] for line in self._lines]) for name in rule.metrics]
+        sounds, describe = rule.find(run, *values)
+        concerned = np.flatnonzero(sounds & healthy)
+        if not concerned.size:
+            return None
+        who = self._name_seeds(concerned)
+        return Alarm(rule.name, f"{rule.name}{who}: {describe(int(concerned[0]))}. {rule.advice}")
+
+    def _name_seeds(self, concerned: np.ndarray) -> str:
+        if len(self._seeds) == 1:
+            return ""
+        first = f" of seed {self._seeds[concerned[0]]}"
+        return first if concerned.size == 1 else f"{first} and {concerned.size - 1} more"
+
+    def _is_new(self, alarm: Alarm, run: Run) -> bool:
+        return run.chunks - self._last_heard.get(alarm.name, -run.num_chunks) > run.lasting
+
+
+def replay(lines: Sequence[dict[str, Any]], seeds: Sequence[int], num_chunks: int) -> Watch:
+    """A watch that has read the lines of an earlier session."""
+    watch = Watch(seeds, num_chunks)
+    for line in lines:
+        watch.add(line)
+    return watch

@@ -19,7 +19,8 @@ class Status(NamedTuple):
         steps_per_second: over all seeds.
         seconds_left: until the end of training, as far as can be told.
         mean_return: over the seeds; NaN before the first episode has ended.
-        alarms: sentences; none in a healthy run.
+        alarms: names of the alarms that sound; none in a healthy run.
+        news: sentences that are told now, and stay on the screen.
     """
 
     env_steps: int
@@ -27,6 +28,7 @@ class Status(NamedTuple):
     seconds_left: float
     mean_return: float
     alarms: Sequence[str]
+    news: Sequence[str]
 
 
 Show: TypeAlias = Callable[[Status], None]
@@ -61,15 +63,16 @@ def _live(console: Console, total_steps: int, env_steps: int, label: str) -> Ite
         console=console,
         expand=True,
     )
-    fields = _fields(Status(env_steps, math.nan, math.nan, math.nan, ()), total_steps)
+    fields = _fields(Status(env_steps, math.nan, math.nan, math.nan, (), ()), total_steps)
     task = progress.add_task(label, total=total_steps, completed=env_steps, **fields)
 
     with Live(progress, console=console, refresh_per_second=8) as live:
 
         def show(status: Status) -> None:
             progress.update(task, completed=status.env_steps, **_fields(status, total_steps))
-            warnings = Text("\n".join(f"  ! {sentence}" for sentence in status.alarms), style="bold yellow")
-            live.update(Group(progress, warnings) if status.alarms else progress)
+            _tell(live.console, status)
+            standing = Text(f"  ! {', '.join(status.alarms)}", style="bold yellow")
+            live.update(Group(progress, standing) if status.alarms else progress)
 
         yield show
 
@@ -79,6 +82,7 @@ def _lines(console: Console, total_steps: int, env_steps: int, label: str) -> Sh
 
     def show(status: Status) -> None:
         nonlocal tenth_shown
+        _tell(console, status)
         tenth = 10 * status.env_steps // total_steps
         if tenth == tenth_shown:
             return
@@ -89,6 +93,12 @@ def _lines(console: Console, total_steps: int, env_steps: int, label: str) -> Sh
         )
 
     return show
+
+
+def _tell(console: Console, status: Status) -> None:
+    for sentence in status.news:
+        line = f"! after {short(status.env_steps)} steps: {sentence}"
+        console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 
 def _fields(status: Status, total_steps: int) -> dict[str, Any]:

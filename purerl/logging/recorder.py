@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.console import Console
 
-from purerl.logging import alarms, progress, records, sinks
+from purerl.logging import progress, records, sinks
+from purerl.logging.alarms import Alarm, replay
 from purerl.loop import Report
 
 
@@ -55,6 +56,7 @@ def recording(
     """
     for file in files:
         records.truncate(file, chunks_done)
+    watch = replay(records.read(files.metrics), plan.seeds, plan.num_chunks)
     seconds = 0.0
     with ExitStack() as stack:
         stack.callback(sink.close)
@@ -72,12 +74,13 @@ def recording(
         def record(report: Report) -> None:
             nonlocal seconds
             seconds += report.seconds
-            records.append(metrics_stream, metrics_line(plan, report))
+            line = metrics_line(plan, report)
+            records.append(metrics_stream, line)
             # A checkpoint may follow, and it must never know more chunks than the file has lines.
             os.fsync(metrics_stream.fileno())
             records.append(timing_stream, {"chunk": report.chunk, "seconds": report.seconds})
             sink.write(report.chunk * plan.steps_per_chunk, over_seeds(report.metrics))
-            show(status(plan, report, seconds / (report.chunk - chunks_done)))
+            show(status(plan, report, seconds / (report.chunk - chunks_done), *watch.add(line)))
 
         yield record
 
@@ -99,14 +102,16 @@ def over_seeds(metrics: dict[str, np.ndarray]) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in found.items() if values.size}
 
 
-def status(plan: Plan, report: Report, seconds_per_chunk: float) -> progress.Status:
+def status(
+    plan: Plan, report: Report, seconds_per_chunk: float, sounding: list[Alarm], new: list[Alarm]
+) -> progress.Status:
     """What the display shows after a chunk."""
     means = over_seeds(report.metrics)
-    lost = [f"seed {plan.seeds[position]} is not finite and was left behind" for position in report.failed]
     return progress.Status(
         env_steps=report.chunk * plan.steps_per_chunk,
         steps_per_second=plan.steps_per_chunk * len(plan.seeds) / seconds_per_chunk,
         seconds_left=(plan.num_chunks - report.chunk) * seconds_per_chunk,
         mean_return=means.get(plan.return_metric, float("nan")),
-        alarms=[*lost, *alarms.alarms(means)],
+        alarms=[alarm.name for alarm in sounding],
+        news=[alarm.sentence for alarm in new],
     )

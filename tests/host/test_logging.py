@@ -8,7 +8,6 @@ from rich.console import Console
 
 from purerl import plots
 from purerl.logging import progress, records, sinks
-from purerl.logging.alarms import alarms
 
 HEALTHY = {
     "approx_kl": 0.01,
@@ -25,31 +24,11 @@ HEALTHY = {
 }
 
 
-def test_a_healthy_run_raises_no_alarm():
-    assert alarms(HEALTHY) == []
-    assert alarms({}) == []
-    assert alarms(dict.fromkeys(HEALTHY, float("nan"))) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "sentence"),
-    [
-        ("gradient_norm", 1e4, "exploding gradient: norm 1e+04"),
-        ("entropy", -30.0, "collapsed entropy: -30 nat"),
-        ("saturated_share", 0.95, "saturated actions: 95% beyond their bounds"),
-        ("explained_variance", -3.0, "failing critic: explained variance -3.00"),
-        ("approx_kl", 0.3, "learning rate 0.0003 too high: KL 0.300, 15% clipped"),
-        ("clip_fraction", 0.8, "learning rate 0.0003 too high: KL 0.010, 80% clipped"),
-        ("value_loss", float("inf"), "not finite: value_loss"),
-    ],
-)
-def test_each_alarm_has_its_name_and_number(name, value, sentence):
-    assert alarms(HEALTHY | {name: value}) == [sentence]
-
-
 def statuses():
     for step in range(1, 101):
-        yield progress.Status(step * 1000, 2.5e6, (100 - step) * 61.0, 1.5, ["too hot"] if step == 50 else [])
+        hot = ["too hot"] if step in (49, 50) else []
+        news = ["too hot: 99 degrees. Open a window."] if step == 49 else []
+        yield progress.Status(step * 1000, 2.5e6, (100 - step) * 61.0, 1.5, hot, news)
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -63,10 +42,12 @@ def test_the_display_shows_steps_speed_eta_return_and_alarms(terminal):
     assert (
         "100k/100k steps" in text and "2.5M steps/s" in text and "return 1.5" in text and "ETA 0:00" in text
     )
+    assert text.count("Open a window.") == 1
     if not terminal:
         lines = text.splitlines()
-        assert len(lines) == 10
-        assert lines[4] == "bikkle: 50k/100k steps, 2.5M steps/s, return 1.5, ETA 50:50, too hot"
+        assert len(lines) == 11
+        assert lines[4] == "! after 49k steps: too hot: 99 degrees. Open a window."
+        assert lines[5] == "bikkle: 50k/100k steps, 2.5M steps/s, return 1.5, ETA 50:50, too hot"
 
 
 def test_records_are_cut_back_to_the_checkpoint(tmp_path):

@@ -1,0 +1,241 @@
+"""What goes wrong in training, as rules over the metrics of a run: how to see it, and what to do about it.
+
+A rule sees the metrics of all chunks so far, each [C, S]: C chunks, S seeds, NaN where there is no value.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+# Levels of one chunk.
+_GRADIENT_NORM = 100.0
+_COLLAPSED_DENSITY = -8.0
+_COLLAPSED_CHOICE = 0.005
+_SATURATED_SHARE = 0.9
+_EXPLAINED_VARIANCE = -0.5
+_APPROX_KL = 0.1
+_CLIP_FRACTION = 0.5
+# Comparisons with earlier chunks.
+_KL_RISE, _KL_NOTICED = 8.0, 0.05
+_NO_GRADIENT = 1e-7
+_HAIR = 2e-3
+_RATE_IS_ON = 0.2
+_LOST_SHARE, _NOISE = 0.5, 4.0
+
+
+class Run(NamedTuple):
+    """How long the run is, and what follows from it.
+
+    Attributes:
+        num_chunks: chunks of the whole run.
+        chunks: chunks done.
+    """
+
+    num_chunks: int
+    chunks: int
+
+    @property
+    def lasting(self) -> int:
+        """Chunks after which something that goes on is told."""
+        return max(5, -(-self.num_chunks // 10))
+
+    @property
+    def third(self) -> int:
+        """Chunks in a third of the run; 8 at least."""
+        return max(8, -(-self.num_chunks // 3))
+
+
+# Whether each seed is concerned, bool [S], and what to say of one of them.
+Finding: TypeAlias = tuple[Any, Callable[[int], str]]
+
+
+class Rule(NamedTuple):
+    """A fault and its remedy.
+
+    Attributes:
+        name: of the alarm.
+        metrics: the metrics that it looks at; it is silent where a run lacks one of them.
+        find: `(run, values [C, S] of each metric) -> Finding`; NaN where there is no value.
+        advice: one sentence.
+    """
+
+    name: str
+    metrics: tuple[str, ...]
+    find: Callable[..., Finding]
+    advice: str
+
+
+def exploding_gradient(run: Run, norm: np.ndarray) -> Finding:
+    """The gradient is far longer than any that helps."""
+    return norm[-1] > _GRADIENT_NORM, lambda seed: f"norm {norm[-1, seed]:.3g}"
+
+
+def vanished_gradient(run: Run, norm: np.ndarray) -> Finding:
+    """The gradient has been zero for a while."""
+    longest = _most(norm[-run.lasting :])
+    sounds = (longest < _NO_GRADIENT) & (run.chunks >= run.lasting)
+    return sounds, lambda seed: f"norm {longest[seed]:.1g}"
+
+
+def exploding_kl(run: Run, kl: np.ndarray, clipped: np.ndarray) -> Finding:
+    """The policy moves many times as far in an update as it used to, in this chunk and in the one before."""
+    usual = _median(kl[:-2])
+    risen = (kl[-2:] > np.maximum(_KL_RISE * usual, _KL_NOTICED)).all(axis=0)
+    risen &= run.chunks >= run.lasting
+    return risen, lambda seed: f"{kl[-1, seed]:.3f} where {usual[seed]:.3f} was usual"
+
+
+def too_large_steps(run: Run, kl: np.ndarray, clipped: np.ndarray) -> Finding:
+    """The policy moves too far in each update."""
+    sounds = (kl[-1] > _APPROX_KL) | (clipped[-1] > _CLIP_FRACTION)
+    sounds &= ~exploding_kl(run, kl, clipped)[0]
+    return sounds, lambda seed: f"KL {kl[-1, seed]:.3f}, {clipped[-1, seed]:.0%} clipped"
+
+
+def collapsed_entropy(run: Run, entropy: np.ndarray) -> Finding:
+    """The policy has stopped to explore: a density without width, or choices made before half of the run."""
+    recent = entropy[-run.lasting :]
+    early = run.chunks <= run.num_chunks / 2
+    choice = (_least(recent) >= 0) & (_most(recent) < _COLLAPSED_CHOICE) & early & (run.chunks >= run.lasting)
+    return (entropy[-1] < _COLLAPSED_DENSITY) | choice, lambda seed: f"{entropy[-1, seed]:.3g} nat"
+
+
+def pinned_entropy(run: Run, entropy: np.ndarray, clipped: np.ndarray, rate: np.ndarray) -> Finding:
+    """The policy stands still although the learning rate is on."""
+    recent = entropy[-run.third :]
+    still = (_most(recent) - _least(recent) < _HAIR) & (_most(clipped[-run.third :]) < _HAIR)
+    sounds = still & (rate[-1] > _RATE_IS_ON * _most(rate)) & (run.chunks >= run.third)
+    return sounds, lambda seed: f"{entropy[-1, seed]:.3g} nat for {run.third} chunks, nothing clipped"
+
+
+def saturated_actions(run: Run, share: np.ndarray) -> Finding:
+    """Nearly all actions lie outside the bounds, where moving them changes nothing."""
+    return share[-1] > _SATURATED_SHARE, lambda seed: f"{share[-1, seed]:.0%} beyond their bounds"
+
+
+def failing_critic(run: Run, explained: np.ndarray) -> Finding:
+    """The critic is much worse than a constant; its first chunk does not count."""
+    sounds = (explained[-1] < _EXPLAINED_VARIANCE) & (run.chunks > 1)
+    return sounds, lambda seed: f"explained variance {explained[-1, seed]:.2f}"
+
+
+def idle_critic(run: Run, explained: np.ndarray) -> Finding:
+    """The critic has not once been better than a constant for a third of the run."""
+    best = _most(explained[-run.third :])
+    sounds = (best <= 0) & (run.chunks >= run.third) & ~failing_critic(run, explained)[0]
+    return sounds, lambda seed: f"explained variance at most {best[seed]:.2f} for {run.third} chunks"
+
+
+def fallen_return(run: Run, returns: np.ndarray) -> Finding:
+    """Half of the way from the worst to the best return is lost, and has been for a while."""
+    best, recent = _most(returns), _most(returns[-run.lasting :])
+    lost = best - recent
+    noise = _median(np.abs(np.diff(returns, axis=0)))
+    sounds = (lost > _LOST_SHARE * (best - _least(returns))) & (lost > _NOISE * noise)
+    words = lambda seed: f"at most {recent[seed]:.4g} for {run.lasting} chunks, {best[seed]:.4g} before"  # noqa: E731
+    return sounds & (run.chunks >= 2 * run.lasting), words
+
+
+def constant_return(run: Run, returns: np.ndarray) -> Finding:
+    """Every episode so far, over a third of the run, had the same return."""
+    sounds = (_most(returns) == _least(returns)) & (run.chunks >= run.third)
+    return sounds, lambda seed: f"{_most(returns)[seed]:.4g} in all {run.chunks} chunks"
+
+
+def no_episodes(run: Run, returns: np.ndarray) -> Finding:
+    """Not one episode has ended within a third of the run."""
+    sounds = np.isnan(returns).all(axis=0) & (run.chunks >= run.third)
+    return sounds, lambda seed: f"none has ended in {run.chunks} chunks"
+
+
+RULES = (
+    Rule(
+        "exploding gradient",
+        ("gradient_norm",),
+        exploding_gradient,
+        "Lower the learning rate, or bound the gradient with max_grad_norm.",
+    ),
+    Rule(
+        "vanished gradient",
+        ("gradient_norm",),
+        vanished_gradient,
+        "Check that rewards differ at all, and that no part of the network is saturated.",
+    ),
+    Rule(
+        "exploding KL",
+        ("approx_kl", "clip_fraction"),
+        exploding_kl,
+        "Lower the learning rate or the number of epochs; an earlier checkpoint may be better than this one.",
+    ),
+    Rule(
+        "too large steps",
+        ("approx_kl", "clip_fraction"),
+        too_large_steps,
+        "Lower the learning rate or the number of epochs.",
+    ),
+    Rule(
+        "collapsed entropy",
+        ("entropy",),
+        collapsed_entropy,
+        "Raise the entropy coefficient, or lower the learning rate.",
+    ),
+    Rule(
+        "pinned entropy",
+        ("entropy", "clip_fraction", "learning_rate"),
+        pinned_entropy,
+        "The policy stands still: raise the learning rate, or look for bounds that hold its outputs.",
+    ),
+    Rule(
+        "saturated actions",
+        ("saturated_share",),
+        saturated_actions,
+        "Lower the initial standard deviation or the learning rate, or widen the action space.",
+    ),
+    Rule(
+        "failing critic",
+        ("explained_variance",),
+        failing_critic,
+        "Lower the learning rate or the value coefficient, and check the scale of rewards.",
+    ),
+    Rule(
+        "idle critic",
+        ("explained_variance",),
+        idle_critic,
+        "Raise the value coefficient, and check that observations tell what the return depends on.",
+    ),
+    Rule(
+        "fallen return",
+        ("episode_return",),
+        fallen_return,
+        "Unless the levels have grown harder, lower the learning rate, and keep more checkpoints.",
+    ),
+    Rule(
+        "constant return",
+        ("episode_return",),
+        constant_return,
+        "Nothing is found to learn from: begin with easier levels, shape the reward or raise the entropy.",
+    ),
+    Rule(
+        "no episodes",
+        ("episode_return",),
+        no_episodes,
+        "Check the time limit of the environment, or train for more steps.",
+    ),
+)
+
+
+def _most(values: np.ndarray) -> np.ndarray:
+    """The largest value of each seed, [C, S] -> [S]; NaN where there is none."""
+    return np.fmax.reduce(values)
+
+
+def _least(values: np.ndarray) -> np.ndarray:
+    return np.fmin.reduce(values)
+
+
+def _median(values: np.ndarray) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a seed without any value has the median NaN
+        return np.nanmedian(values, axis=0)

@@ -1,0 +1,207 @@
+"""Alarms: silent in a healthy run, told once, and the same whether a run was stopped in between or not."""
+
+import json
+
+import numpy as np
+import pytest
+from fake_experiment import build
+
+from purerl import runs
+from purerl.logging.alarms import Watch, replay
+from purerl.logging.faults import RULES
+
+HEALTHY = {
+    "approx_kl": 0.01,
+    "clip_fraction": 0.15,
+    "explained_variance": 0.8,
+    "entropy": 1.2,
+    "gradient_norm": 0.7,
+    "saturated_share": 0.2,
+    "value_loss": 0.5,
+    "policy_loss": -0.01,
+    "episode_return": 20.0,
+    "learning_rate": 3e-4,
+}
+NUM_CHUNKS = 30  # a tenth is 3 chunks, but what lasts does so for 5 at least; a third is 10 chunks
+
+
+def healthy(chunk, name):
+    """Every metric moves a little, and the return rises with noise of its own."""
+    wobble = np.random.default_rng([chunk, len(name)]).uniform(-0.05, 0.05)
+    rise = chunk if name == "episode_return" else 0
+    return HEALTHY[name] * (1 + wobble) + rise
+
+
+def lines(num_seeds=1, faulty_seed=0, **courses):
+    """A run of `NUM_CHUNKS` chunks; `courses` are functions of the chunk for the metrics of one seed."""
+    run = []
+    for chunk in range(1, NUM_CHUNKS + 1):
+        metrics = {name: [healthy(chunk, name)] * num_seeds for name in HEALTHY}
+        for name, course in courses.items():
+            metrics[name][faulty_seed] = course(chunk)
+        run.append({"chunk": chunk, "env_steps": 100 * chunk, "failed_seeds": [], "metrics": metrics})
+    return run
+
+
+def told(run, seeds=(0,)):
+    """Chunk and sentence of each alarm."""
+    return [(each.chunk, each.alarm.sentence) for each in replay(run, seeds, NUM_CHUNKS).told]
+
+
+def jump(name, at, value):
+    return {name: lambda chunk: value if chunk >= at else healthy(chunk, name)}
+
+
+def test_a_healthy_run_raises_no_alarm():
+    assert told(lines()) == []
+    assert told(lines(num_seeds=3), seeds=(5, 6, 7)) == []
+
+
+def test_missing_metrics_and_missing_values_raise_no_alarm():
+    empty = [line | {"metrics": {}} for line in lines()]
+    assert told(empty) == []
+    absent = {name: lambda chunk: None for name in HEALTHY if name != "episode_return"}
+    assert told(lines(**absent)) == []
+
+
+ONE_CHUNK = [
+    ("gradient_norm", 1e4, "exploding gradient: norm 1e+04. "),
+    ("entropy", -30.0, "collapsed entropy: -30 nat. "),
+    ("saturated_share", 0.95, "saturated actions: 95% beyond their bounds. "),
+    ("explained_variance", -3.0, "failing critic: explained variance -3.00. "),
+    ("clip_fraction", 0.8, "too large steps: KL 0.010, 80% clipped. "),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "finding"), ONE_CHUNK)
+def test_a_level_is_told_in_the_chunk_that_reaches_it_and_only_once(name, value, finding):
+    ((chunk, sentence),) = told(lines(**jump(name, 7, value)))
+    assert chunk == 7
+    assert sentence.startswith(finding)
+
+
+COURSES = [
+    # The usual KL is about 0.01: 0.09 is more than 8 times as much; two chunks in a row, the second is 13.
+    ({"approx_kl": 0.09}, 12, 13, "exploding KL: 0.090 where 0.010 was usual. "),
+    # 30 chunks / 3 = 10 chunks from the 4th to the 13th.
+    (
+        {"entropy": 1.25, "clip_fraction": 0.0},
+        4,
+        13,
+        "pinned entropy: 1.25 nat for 10 chunks, nothing clipped. ",
+    ),
+    ({"explained_variance": -0.1}, 4, 13, "idle critic: explained variance at most -0.10 for 10 chunks. "),
+    # Five chunks from the 4th to the 8th.
+    ({"entropy": 0.001}, 4, 8, "collapsed entropy: 0.001 nat. "),
+    ({"gradient_norm": 0.0}, 4, 8, "vanished gradient: norm 0. "),
+]
+
+
+@pytest.mark.parametrize(("values", "begins", "tells", "finding"), COURSES)
+def test_a_fault_that_lasts_is_told_once_when_it_has_lasted(values, begins, tells, finding):
+    courses = {
+        key: course for name, value in values.items() for key, course in jump(name, begins, value).items()
+    }
+    ((chunk, sentence),) = told(lines(**courses))
+    assert (chunk, sentence[: len(finding)]) == (tells, finding)
+
+
+def test_a_return_that_fell_and_stayed_there_is_told_and_a_dip_is_not():
+    dip = lines(episode_return=lambda chunk: 10.0 if 16 <= chunk < 20 else 20.0 + chunk)
+    assert told(dip) == []
+    # Best 35 in chunk 15, worst 21: half of the way is 7. Five chunks at most at 24 end with chunk 20.
+    fall = lines(episode_return=lambda chunk: 20.0 + chunk if chunk < 16 else 24.0)
+    ((chunk, sentence),) = told(fall)
+    assert chunk == 20
+    assert sentence.startswith("fallen return: at most 24 for 5 chunks, 35 before. ")
+
+
+def test_a_return_that_never_changes_and_episodes_that_never_end_are_told_after_a_third_of_the_run():
+    assert [chunk for chunk, _ in told(lines(episode_return=lambda chunk: 0.0))] == [10]
+    ((chunk, sentence),) = told(lines(episode_return=lambda chunk: None))
+    assert (chunk, sentence[:42]) == (10, "no episodes: none has ended in 10 chunks. ")
+
+
+def test_a_policy_may_stand_still_where_the_learning_rate_has_decayed():
+    decayed = jump("entropy", 4, 1.25) | jump("clip_fraction", 4, 0.0) | jump("learning_rate", 4, 1e-6)
+    assert told(lines(**decayed)) == []
+
+
+def test_a_quiet_policy_in_the_second_half_of_a_run_has_converged():
+    assert told(lines(**jump("entropy", 16, 0.001))) == []
+
+
+def test_an_alarm_that_comes_back_after_a_while_is_told_again():
+    norms = {3: 1e4, 6: 1e4, 20: 1e4}  # 3 chunks later is the same alarm, 14 chunks later another one
+    run = lines(gradient_norm=lambda chunk: norms.get(chunk, 0.7))
+    assert [chunk for chunk, _ in told(run)] == [3, 20]
+
+
+def test_an_alarm_names_the_seeds_that_it_concerns():
+    run = lines(num_seeds=3, faulty_seed=1, **jump("gradient_norm", 7, 1e4))
+    assert told(run, seeds=(5, 6, 7))[0][1].startswith("exploding gradient of seed 6: norm 1e+04")
+    for line in run:
+        line["metrics"]["gradient_norm"][2] = line["metrics"]["gradient_norm"][1]
+    assert told(run, seeds=(5, 6, 7))[0][1].startswith("exploding gradient of seed 6 and 1 more: norm 1e+04")
+
+
+def test_a_failed_seed_is_told_once_and_raises_no_other_alarm():
+    run = lines(num_seeds=2)
+    for line in run[6:]:
+        line["failed_seeds"] = [1]
+        line["metrics"] = {name: [values[0], None] for name, values in line["metrics"].items()}
+    assert told(run, seeds=(0, 1)) == [(7, "seed 1 is not finite and was left behind")]
+
+
+def test_alarms_are_the_same_wherever_the_run_was_stopped():
+    courses = jump("entropy", 4, 1.25) | jump("clip_fraction", 4, 0.0) | jump("gradient_norm", 9, 1e4)
+    run = lines(**courses)
+    whole = Watch((0,), NUM_CHUNKS)
+    heard = [whole.add(line) for line in run]
+    for stop in (2, 8, 12, 20):
+        resumed = replay(json.loads(json.dumps(run[:stop])), (0,), NUM_CHUNKS)
+        assert [resumed.add(line) for line in run[stop:]] == heard[stop:]
+        assert resumed.told == whole.told
+
+
+def test_every_fault_has_a_name_of_its_own_and_one_sentence_of_advice():
+    assert len({rule.name for rule in RULES}) == len(RULES)
+    for rule in RULES:
+        assert rule.advice.endswith(".") and rule.advice[:-1].count(".") == 0
+
+
+def test_alarms_are_printed_when_they_begin_and_kept_in_the_summary_of_a_resumed_run_too(command, tmp_path):
+    def build_hot(config):
+        """A fake experiment whose gradient explodes in the 6th chunk."""
+        experiment = build(config)
+
+        def build_program(**sizes):
+            program = experiment.build_program(**sizes)
+            run_chunk = program.chunk
+
+            def chunk(state):
+                state, metrics = run_chunk(state)
+                hot = (state.num_updates >= 12)[0] * 1e6
+                norm = metrics["gradient_norm"]
+                return state, metrics | {"gradient_norm": norm.replace(total=norm.total + hot)}
+
+            program.chunk = chunk
+            return program
+
+        return experiment._replace(build_program=build_program)
+
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    code, output, _ = command("--run-dir", whole, build=build_hot)
+    assert code == 0
+    # Two updates a chunk, four environments: 48 steps after 6 chunks.
+    assert output.count("! after 48 steps: exploding gradient: norm 5e+05. Lower the learning rate") == 1
+    assert command("--run-dir", stopped, "--nan-at-update", 17, build=build_hot)[0] == 1
+    config = stopped / runs.CONFIG_FILE
+    config.write_text(config.read_text().replace('"nan_at_update": 17', '"nan_at_update": -1'))
+    for manifest in (stopped / runs.CHECKPOINTS).glob("*/manifest.json"):
+        manifest.write_text(manifest.read_text().replace('"nan_at_update": 17', '"nan_at_update": -1'))
+    code, output, _ = command("--resume", stopped, build=build_hot)
+    assert (code, output.count("! after")) == (0, 0)
+    summaries = [json.loads((run_dir / runs.SUMMARY_FILE).read_text()) for run_dir in (whole, stopped)]
+    assert summaries[0]["alarms"] == summaries[1]["alarms"]
+    assert [told["env_steps"] for told in summaries[0]["alarms"]] == [48]
