@@ -86,7 +86,7 @@ def forget_renewed(slot: jax.Array, renewed: jax.Array) -> jax.Array:
 
 
 def level_outcome(trace: LevelTrace, value: jax.Array, advantage: jax.Array, count: int) -> LevelOutcome:
-    """Adds up what a rollout tells of each level.
+    """Adds up what a rollout tells of each level: leaves [P + 1], the last for levels no longer in the pool.
 
     Args:
         trace: leaves [T, E].
@@ -105,9 +105,9 @@ def level_outcome(trace: LevelTrace, value: jax.Array, advantage: jax.Array, cou
         ],
         axis=1,
     )
-    sums = jnp.zeros((count + 1, each.shape[1])).at[slot].add(each)[:count]
+    sums = jnp.zeros((count + 1, each.shape[1])).at[slot].add(each)
     final = jnp.where(trace.ended, trace.episode_return, -jnp.inf).ravel()
-    best = jnp.full(count + 1, -jnp.inf).at[slot].max(final)[:count]
+    best = jnp.full(count + 1, -jnp.inf).at[slot].max(final)
     return LevelOutcome(
         num_episodes=sums[:, 0],
         num_solved=sums[:, 1],

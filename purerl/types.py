@@ -107,7 +107,9 @@ class LevelPool:
 
 @struct.dataclass
 class LevelOutcome:
-    """What one rollout told of each level of a pool; sums over steps and episodes, float32 [P].
+    """What a rollout told of each level of a pool; sums over steps and episodes, float32 [P + 1].
+
+    The last entry holds the levels that have left the pool since their episode began.
 
     Attributes:
         num_episodes: episodes that ended.

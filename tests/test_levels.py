@@ -34,7 +34,7 @@ def test_the_outcome_of_a_level_is_what_a_plain_loop_adds_up(seed):
     outcome = level_outcome(
         jax.tree.map(jnp.asarray, trace), jnp.array(value), jnp.array(advantage), NUM_LEVELS
     )
-    for level in range(NUM_LEVELS):
+    for level in range(NUM_LEVELS + 1):
         here = trace.slot == level
         ended = here & trace.ended
         assert outcome.num_episodes[level] == ended.sum()

@@ -1,0 +1,35 @@
+r"""What a level is worth, from what rollouts told of it.
+
+Max Monte Carlo: :math:`\frac1T \sum_t (R^{max} - V(s_t))`; positive value loss:
+:math:`\frac1T \sum_t \max(A_t, 0)`; both estimate regret (Jiang et al. 2021, arXiv:2110.02439, section 5).
+Learnability: :math:`p (1 - p)` for a solve rate p (Tzannetos et al. 2023; Rutherford et al. 2024,
+arXiv:2408.15099).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from purerl.types import LevelOutcome
+
+
+def max_monte_carlo(evidence: LevelOutcome) -> jax.Array:
+    """The best return ever reached on a level, less the critic's mean value along the way: float32 [P]."""
+    return evidence.best_return - evidence.value_sum / jnp.maximum(evidence.num_steps, 1.0)
+
+
+def positive_value_loss(evidence: LevelOutcome) -> jax.Array:
+    """Mean of the advantages of a level, where they are positive: float32 [P]."""
+    return evidence.positive_advantage / jnp.maximum(evidence.num_steps, 1.0)
+
+
+def learnability(evidence: LevelOutcome) -> jax.Array:
+    """Variance of success on a level: float32 [P] in [0, 1/4]."""
+    rate = evidence.num_solved / jnp.maximum(evidence.num_episodes, 1.0)
+    return rate * (1.0 - rate)
+
+
+SCORES = {
+    "max_monte_carlo": max_monte_carlo,
+    "positive_value_loss": positive_value_loss,
+    "learnability": learnability,
+}
