@@ -65,7 +65,8 @@ def build(config: Config) -> Experiment:
         name="ppo-bikkle",
         algorithm=algorithm,
         algorithm_config=ppo,
-        build_program=partial(build_program, partial(make_ppo, env, network), ppo, num_devices=devices),
+        num_devices=devices,
+        build_program=partial(build_program, partial(make_ppo, env, network), ppo),
         evaluate=partial(evaluate_protocols, algorithm.policy, config.env.action, config.eval_episodes),
         report=partial(report, algorithm.policy, config.env.action),
     )

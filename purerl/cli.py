@@ -64,7 +64,7 @@ def run_experiment(config: C, build: Build[C], console: Console | None = None) -
     """
     runs.check_options(config)
     experiment = _build(build, config)
-    run_dir = runs.create(config, experiment.name)
+    run_dir = runs.create(config, experiment)
     return session.train(Session(experiment, config, run_dir, console or Console()), resumed=False)
 
 

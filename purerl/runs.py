@@ -90,7 +90,8 @@ class Experiment(NamedTuple):
         name: short name, the first part of the default run directory.
         algorithm: the pair of functions that learns.
         algorithm_config: its configuration.
-        build_program: `(*, seed, num_seeds, total_steps) -> purerl.train.Program`: compiles the run.
+        num_devices: over how many devices of this machine a new run is spread.
+        build_program: `(*, seed, num_seeds, total_steps, num_devices) -> purerl.train.Program`: compiles it.
         evaluate: `(learner of all seeds [S, ...], seed) -> nested dict`, the `eval` part of the summary.
         report: `(run_dir, final state of all seeds [S, ...], summary, console)`: draws the GIF, prints the
             table.
@@ -100,10 +101,27 @@ class Experiment(NamedTuple):
     name: str
     algorithm: Algorithm
     algorithm_config: Any
+    num_devices: int
     build_program: Callable[..., Any]
     evaluate: Callable[[PyTree, int], dict[str, Any]]
     report: Callable[[Path, TrainState, dict[str, Any], Console], None] = _no_report
     return_metric: str = "episode_return"
+
+
+class Session(NamedTuple):
+    """A run, as one process works on it.
+
+    Attributes:
+        experiment: what to run.
+        options: its configuration.
+        run_dir: its directory, with the configuration in it.
+        console: where to show the progress.
+    """
+
+    experiment: Experiment
+    options: RunOptions
+    run_dir: Path
+    console: Console
 
 
 def check_options(options: RunOptions) -> None:
@@ -125,13 +143,15 @@ def check_options(options: RunOptions) -> None:
             raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at least {least}")
 
 
-def create(options: RunOptions, name: str) -> Path:
+def create(options: RunOptions, experiment: Experiment) -> Path:
     """Make the run directory and write the configuration into it.
+
+    The number of devices is written beside it, because what is drawn depends on it.
 
     Raises:
         UserError: the directory is not empty or cannot be made.
     """
-    default = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-seed{options.seed}"
+    default = Path("runs") / f"{experiment.name}-{time.strftime('%Y%m%d-%H%M%S')}-seed{options.seed}"
     run_dir = options.run_dir or default
     try:
         if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
@@ -141,8 +161,14 @@ def create(options: RunOptions, name: str) -> Path:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--run-dir {run_dir} cannot be made: {one_line(error)}") from error
-    saved = {"schema": SCHEMA_VERSION, "experiment": name, "versions": versions()}
-    files.write_json(run_dir / CONFIG_FILE, saved | {"config": serialization.encode(options)})
+    saved = {
+        "schema": SCHEMA_VERSION,
+        "experiment": experiment.name,
+        "versions": versions(),
+        "num_devices": experiment.num_devices,
+        "config": serialization.encode(options),
+    }
+    files.write_json(run_dir / CONFIG_FILE, saved)
     return run_dir
 
 
@@ -164,6 +190,11 @@ def read_config(run_dir: Path, config_class: type[T], option: str) -> T:
     if schema != SCHEMA_VERSION:
         raise UserError(f"{file} has format {schema}, this PureRL reads format {SCHEMA_VERSION}")
     return serialization.decode(config, config_class)
+
+
+def num_devices(run_dir: Path) -> int | None:
+    """Over how many devices a run was spread when it began; None where that was not written down."""
+    return json.loads((run_dir / CONFIG_FILE).read_text()).get("num_devices")
 
 
 def training_config(options: RunOptions) -> serialization.Json:

@@ -5,35 +5,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-from rich.console import Console
-
-from purerl import checkpoint, files, loop, runs, serialization
+from purerl import checkpoint, files, loop, resume, runs, serialization
 from purerl.errors import Interrupted, TrainingError, UserError, one_line
 from purerl.logging import alarms, recorder, records, sinks
-from purerl.runs import Experiment, RunOptions
-from purerl.types import PyTree, TrainState
+from purerl.runs import Session
+from purerl.types import TrainState
 
 _CHECKPOINTS_PER_RUN = 10
 Summary = dict[str, Any]
-
-
-class Session(NamedTuple):
-    """A run, as one process works on it.
-
-    Attributes:
-        experiment: what to run.
-        options: its configuration.
-        run_dir: its directory, with the configuration in it.
-        console: where to show the progress.
-    """
-
-    experiment: Experiment
-    options: RunOptions
-    run_dir: Path
-    console: Console
 
 
 def train(session: Session, *, resumed: bool) -> Summary:
@@ -48,9 +29,9 @@ def train(session: Session, *, resumed: bool) -> Summary:
     """
     started = time.perf_counter()
     try:
-        saved = _newest(session) if resumed else None
+        saved = resume.newest(session) if resumed else None
         program = _compile(session)
-        state = program.init() if saved is None else checkpoint.restore(saved, program.state_shape)
+        state = resume.start(session, program, saved)
         state = _train(session, program, state, saved.chunk if saved else 0)
         return _finish(session, state, _summary(session, program, started))
     except KeyboardInterrupt:
@@ -64,10 +45,10 @@ def evaluate(session: Session) -> Summary:
         UserError: there is no whole checkpoint, or it does not fit.
     """
     run_dir = session.run_dir
-    saved = _newest(session)
+    saved = resume.newest(session)
     if saved is None:
         raise UserError(f"{run_dir} has no whole checkpoint to evaluate; {_how_to_go_on(run_dir)}")
-    state = checkpoint.restore(saved, _state_shape(session))
+    state = checkpoint.restore(saved, resume.state_shape(session, saved))
     file = run_dir / runs.SUMMARY_FILE
     summary = json.loads(file.read_text()) if file.exists() else {"num_seeds": session.options.num_seeds}
     return _finish(session, state, summary)
@@ -75,10 +56,14 @@ def evaluate(session: Session) -> Summary:
 
 def _compile(session: Session) -> Any:
     options = session.options
+    num_devices = resume.num_devices(session)
     seeds = f"seed {options.seed}" if options.num_seeds == 1 else f"{options.num_seeds} seeds"
     session.console.print(f"{session.experiment.name}: compiling for {seeds} ...", highlight=False)
     return session.experiment.build_program(
-        seed=options.seed, num_seeds=options.num_seeds, total_steps=options.total_steps
+        seed=options.seed,
+        num_seeds=options.num_seeds,
+        total_steps=options.total_steps,
+        num_devices=num_devices,
     )
 
 
@@ -165,6 +150,7 @@ def _summary(session: Session, program: Any, started: float) -> Summary:
     return {
         "env_steps": env_steps,
         "num_seeds": options.num_seeds,
+        "num_devices": program.num_devices,
         "seeds": list(plan.seeds),
         "failed_seeds": lines[-1]["failed_seeds"],
         "alarms": [
@@ -199,30 +185,6 @@ def _finish(session: Session, state: TrainState, summary: Summary) -> Summary:
         raise TrainingError(f"cannot write the report into {run_dir}: {one_line(error)}") from error
     console.print(f"{experiment.name}: saved in {run_dir}", highlight=False, soft_wrap=True)
     return summary
-
-
-def _newest(session: Session) -> checkpoint.Checkpoint | None:
-    """The newest whole checkpoint, which must have been written with the same configuration."""
-
-    def warn(sentence: str) -> None:
-        session.console.print(f"warning: {sentence}", style="yellow", highlight=False, soft_wrap=True)
-
-    saved = checkpoint.latest(session.run_dir / runs.CHECKPOINTS, warn)
-    if saved is None:
-        return None
-    changes = serialization.difference(saved.manifest["config"], runs.training_config(session.options))
-    if changes:
-        file = session.run_dir / runs.CONFIG_FILE
-        raise UserError(f"{file} is not what {saved.path.name} was made with: {'; '.join(changes[:4])}")
-    return saved
-
-
-def _state_shape(session: Session) -> PyTree:
-    """Shapes of the state of all seeds, without compiling anything."""
-    experiment = session.experiment
-    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), session.options.num_seeds))
-    init = jax.vmap(lambda key: experiment.algorithm.init(key, experiment.algorithm_config))
-    return jax.eval_shape(init, keys)
 
 
 def _how_to_go_on(run_dir: Path) -> str:

@@ -7,8 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HOST = {
-    "arguments", "checkpoint", "cli", "errors", "files", "loop", "plots", "runs", "runtime", "serialization",
-    "session", "logging",
+    "arguments", "checkpoint", "cli", "errors", "files", "loop", "plots", "resume", "runs", "runtime",
+    "serialization", "session", "logging",
 }  # fmt: skip
 LIBRARIES_OF_THE_HOST = {"time", "rich", "wandb", "tensorboardX", "matplotlib", "orbax", "imageio", "PIL"}
 

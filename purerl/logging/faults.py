@@ -139,8 +139,9 @@ def fallen_return(run: Run, returns: np.ndarray) -> Finding:
 
 
 def constant_return(run: Run, returns: np.ndarray) -> Finding:
-    """Every episode so far, over a third of the run, had the same return."""
-    sounds = (_most(returns) == _least(returns)) & (run.chunks >= run.third)
+    """All episodes of a third of the run had the same return, in at least `lasting` chunks."""
+    num_values = np.isfinite(returns).sum(axis=0)
+    sounds = (_most(returns) == _least(returns)) & (num_values >= run.lasting) & (run.chunks >= run.third)
     return sounds, lambda seed: f"{_most(returns)[seed]:.4g} in all {run.chunks} chunks"
 
 

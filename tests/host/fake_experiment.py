@@ -59,6 +59,8 @@ class Config(RunOptions):
     """Update in which the loss of the first seed becomes NaN."""
     seconds_per_chunk: float = 0.0
     """How long each chunk sleeps."""
+    tally_devices: bool = False
+    """Whether the state holds one number for each device."""
     algorithm: FakeConfig = field(default_factory=FakeConfig)
     env: FakeEnvParams = field(default_factory=FakeEnvParams)
 
@@ -75,7 +77,11 @@ def make_algorithm(settings: FakeConfig) -> Algorithm:
             }
         }
         learner = {"params": params, "optimizer": optimizer.init(params), "count": jnp.zeros((), jnp.int32)}
-        actor = {"position": jnp.zeros((settings.num_envs, 2)), "ended": jnp.zeros(settings.num_envs, bool)}
+        actor = {
+            "position": jnp.zeros((settings.num_envs, 2)),
+            "ended": jnp.zeros(settings.num_envs, bool),
+            "tally": jnp.zeros(1),
+        }
         return TrainState(
             learner=learner, actor=actor, curriculum=(), key=key, num_updates=jnp.zeros((), jnp.int32)
         )
@@ -93,6 +99,7 @@ def make_algorithm(settings: FakeConfig) -> Algorithm:
         actor = {
             "position": state.actor["position"] + jax.random.normal(key, (settings.num_envs, 2)),
             "ended": ~state.actor["ended"],
+            "tally": state.actor["tally"] + 1,
         }
         one = jnp.ones(())
         metrics = {
@@ -120,11 +127,13 @@ class Program:
 
     compile_seconds = 0.0
 
-    def __init__(self, config, algorithm, *, seed, num_seeds, total_steps):
+    def __init__(self, config, algorithm, *, seed, num_seeds, total_steps, num_devices=1):
         self.steps_per_chunk = UPDATES_PER_CHUNK * algorithm.steps_per_update(config.algorithm)
         self.num_chunks = total_steps // self.steps_per_chunk
-        init, self.compiled = compiled(config.algorithm)
-        keys = jax.vmap(jax.random.key)(jnp.arange(seed, seed + num_seeds))
+        init, self.compiled = compiled(config.algorithm, num_devices if config.tally_devices else 1)
+        self.num_devices = num_devices
+        # What is drawn depends on the number of devices, as it does in a program that is spread over them.
+        keys = jax.vmap(jax.random.key)(1000 * num_devices + jnp.arange(seed, seed + num_seeds))
         self.init = lambda: init(keys)
         self.state_shape = jax.eval_shape(init, keys)
         self.seconds = config.seconds_per_chunk
@@ -136,7 +145,7 @@ class Program:
 
 
 @functools.cache
-def compiled(settings):
+def compiled(settings, num_tallies):
     algorithm = make_algorithm(settings)
 
     def one_seed(state, nan_at_update):
@@ -149,8 +158,11 @@ def compiled(settings):
             totals.append(metrics)
         return state, jax.tree.map(lambda *values: sum(values), *totals)
 
-    init = jax.jit(jax.vmap(lambda key: algorithm.init(key, settings)))
-    return init, jax.jit(jax.vmap(one_seed), donate_argnums=0)
+    def init(key):
+        state = algorithm.init(key, settings)
+        return state.replace(actor=state.actor | {"tally": jnp.zeros(num_tallies)})
+
+    return jax.jit(jax.vmap(init)), jax.jit(jax.vmap(one_seed), donate_argnums=0)
 
 
 def poisoned(params, poison):
@@ -176,6 +188,7 @@ def build(config):
         name="fake",
         algorithm=algorithm,
         algorithm_config=config.algorithm,
+        num_devices=1,
         build_program=lambda **sizes: Program(config, algorithm, **sizes),
         evaluate=evaluate,
     )

@@ -118,6 +118,8 @@ def test_a_return_that_fell_and_stayed_there_is_told_and_a_dip_is_not():
 
 def test_a_return_that_never_changes_and_episodes_that_never_end_are_told_after_a_third_of_the_run():
     assert [chunk for chunk, _ in told(lines(episode_return=lambda chunk: 0.0))] == [10]
+    # An episode ends every 4 chunks only: the fifth one in chunk 20.
+    assert [chunk for chunk, _ in told(lines(episode_return=lambda n: None if n % 4 else 0.0))] == [20]
     ((chunk, sentence),) = told(lines(episode_return=lambda chunk: None))
     assert (chunk, sentence[:42]) == (10, "no episodes: none has ended in 10 chunks. ")
 

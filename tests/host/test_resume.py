@@ -177,3 +177,53 @@ def test_a_disk_that_fills_up_in_between_stops_with_one_line_and_can_be_resumed(
     assert "chunk-00000010" in error
     assert command("--resume", run_dir)[0] == 0
     assert_same_end(whole_run, run_dir)
+
+
+def on(num_devices):
+    """The fake experiment on a machine where so many devices would be used for a new run."""
+    return lambda config: build(config)._replace(num_devices=num_devices)
+
+
+def test_a_run_goes_on_with_the_devices_that_it_began_on(tmp_path, command):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert command("--run-dir", whole, build=on(1))[0] == 0
+    assert command("--run-dir", stopped, "--nan-at-update", 3, build=on(1))[0] == 1
+    config = stopped / runs.CONFIG_FILE
+    config.write_text(config.read_text().replace('"nan_at_update": 3', '"nan_at_update": -1'))
+    code, output, _ = command("--resume", stopped, build=on(2))
+    assert (code, output.count("warning")) == (0, 0)
+    assert json.loads((stopped / runs.SUMMARY_FILE).read_text())["num_devices"] == 1
+    assert_same_end(whole, stopped)
+
+
+def test_a_run_that_needs_more_devices_than_there_are_goes_on_with_one_warning(whole_run, command):
+    config = whole_run / runs.CONFIG_FILE
+    config.write_text(config.read_text().replace('"num_devices": 1', '"num_devices": 4096'))
+    code, output, _ = command("--resume", whole_run, build=on(2))
+    (warning,) = [line for line in output.splitlines() if line.startswith("warning")]
+    assert code == 0
+    assert "began on 4096 devices" in warning and "goes on with 2 and with other random numbers" in warning
+    assert "--xla_force_host_platform_device_count=4096" in warning
+    assert json.loads((whole_run / runs.SUMMARY_FILE).read_text())["num_devices"] == 2
+
+
+def test_a_run_with_one_number_a_device_in_its_state_is_evaluated_without_the_devices(tmp_path, command):
+    run_dir, reported = tmp_path / "run", []
+    assert command("--run-dir", run_dir, "--num-seeds", 2, "--tally-devices", build=on(3))[0] == 0
+    report = lambda run_dir, state, summary, console: reported.append(state)  # noqa: E731
+    code, _, error = command(
+        "--eval-only", run_dir, build=lambda config: on(1)(config)._replace(report=report)
+    )
+    assert code == 0, error
+    # 160 steps / 4 environments = 40 updates, counted on each of the three devices of two seeds
+    np.testing.assert_array_equal(reported[0].actor["tally"], np.full((2, 3), 40.0))
+
+
+def test_a_state_that_cannot_do_with_fewer_devices_is_refused_in_one_line_with_the_remedy(tmp_path, command):
+    run_dir = tmp_path / "run"
+    assert command("--run-dir", run_dir, "--tally-devices", build=on(4096))[0] == 0
+    code, output, error = command("--resume", run_dir, build=on(2))
+    assert (code, error.count("\n"), output.count("warning")) == (2, 1, 0)
+    assert "actor['tally']: saved float32[1, 4096], expected float32[1, 2]" in error
+    assert "began on 4096 devices, and there are" in error
+    assert "--xla_force_host_platform_device_count=4096" in error

@@ -1,0 +1,89 @@
+"""What a session takes over from an earlier one: its checkpoint, the shapes in it, the number of devices."""
+
+from functools import partial
+from typing import Any
+
+import jax
+
+from purerl import checkpoint, runs, serialization
+from purerl.errors import UserError
+from purerl.runs import Session
+from purerl.types import PyTree, TrainState
+
+
+def newest(session: Session) -> checkpoint.Checkpoint | None:
+    """The newest whole checkpoint, which must have been written with the same configuration.
+
+    Raises:
+        UserError: it was written with another one.
+    """
+    saved = checkpoint.latest(session.run_dir / runs.CHECKPOINTS, partial(_warn, session))
+    if saved is None:
+        return None
+    changes = serialization.difference(saved.manifest["config"], runs.training_config(session.options))
+    if changes:
+        file = session.run_dir / runs.CONFIG_FILE
+        raise UserError(f"{file} is not what {saved.path.name} was made with: {'; '.join(changes[:4])}")
+    return saved
+
+
+def state_shape(session: Session, saved: checkpoint.Checkpoint) -> PyTree:
+    """Shapes of the state of all seeds, without compiling anything.
+
+    Where the run was spread over devices, a leaf may hold one number a device, so what is not the learner's
+    may have another length along that axis.
+    """
+    experiment = session.experiment
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), session.options.num_seeds))
+    init = jax.vmap(lambda key: experiment.algorithm.init(key, experiment.algorithm_config))
+    lengths = {leaf["path"]: leaf["shape"][1:2] for leaf in saved.manifest["leaves"]}
+
+    def as_saved(path, leaf):
+        name = jax.tree_util.keystr(path).lstrip(".")
+        if name.startswith("learner") or name not in lengths:
+            return leaf
+        return leaf.update(shape=(*leaf.shape[:1], *lengths[name], *leaf.shape[2:]))
+
+    return jax.tree_util.tree_map_with_path(as_saved, jax.eval_shape(init, keys))
+
+
+def num_devices(session: Session) -> int:
+    """How many devices the run began on, with which alone it ends with the same bits; else what there is."""
+    begun_on = runs.num_devices(session.run_dir)
+    if begun_on is None or begun_on > len(jax.local_devices()):
+        return session.experiment.num_devices
+    return begun_on
+
+
+def start(session: Session, program: Any, saved: checkpoint.Checkpoint | None) -> TrainState:
+    """The state to train from: the saved one, or a new one where nothing was saved.
+
+    Args:
+        session: the run; told where it cannot end with the bits that it would have had on its own devices.
+        program: what will train.
+        saved: the checkpoint.
+
+    Raises:
+        UserError: the checkpoint does not fit the program.
+    """
+    lack = _lack_of_devices(session, program)
+    try:
+        state = checkpoint.restore(saved, program.state_shape) if saved else program.init()
+    except UserError as error:
+        raise UserError(f"{error}; {lack}" if lack else str(error)) from error
+    if lack:
+        _warn(session, f"{lack}; it goes on with {program.num_devices} and with other random numbers")
+    return state
+
+
+def _lack_of_devices(session: Session, program: Any) -> str:
+    begun_on = runs.num_devices(session.run_dir)
+    if begun_on in (None, program.num_devices):
+        return ""
+    flag = f"XLA_FLAGS=--xla_force_host_platform_device_count={begun_on}"
+    remedy = f" (set {flag} to have them)" if jax.default_backend() == "cpu" else ""
+    return f"the run began on {begun_on} devices, and there are {len(jax.local_devices())}{remedy}"
+
+
+def _warn(session: Session, sentence: str) -> None:
+    session.console.print(f"warning: {sentence}", style="yellow", highlight=False, soft_wrap=True)
