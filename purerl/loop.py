@@ -5,10 +5,8 @@ state is donated from chunk to chunk, so a checkpoint is a host copy taken at th
 is written only after the metrics of that chunk have been found finite.
 """
 
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -49,11 +47,13 @@ class Hooks(NamedTuple):
         report: `(Report) -> None`.
         save: `(host_state, chunk) -> None`: writes a checkpoint.
         name_seed: `(position) -> str`: how a seed is called in messages.
+        stop: `() -> bool`: whether to end, and to save, after the chunk in hand.
     """
 
     report: Callable[[Report], None]
     save: Callable[[PyTree, int], None]
     name_seed: Callable[[int], str]
+    stop: Callable[[], bool] = lambda: False
 
 
 class Outcome(NamedTuple):
@@ -62,12 +62,10 @@ class Outcome(NamedTuple):
     Attributes:
         state: after the last chunk, on the devices.
         chunk: chunks done.
-        stopped_by: number of the signal that stopped it; None where nothing did.
     """
 
     state: TrainState
     chunk: int
-    stopped_by: int | None
 
 
 class _Pending(NamedTuple):
@@ -87,7 +85,7 @@ def run(
     failed: tuple[int, ...] = (),
     keep_going_on_nan: bool = False,
 ) -> Outcome:
-    """Train from the chunk after `chunks_done` to `num_chunks`, or to the first SIGINT or SIGTERM.
+    """Train from the chunk after `chunks_done` to `num_chunks`, or until it is asked to stop.
 
     Args:
         run_chunk: the compiled program; donates its argument.
@@ -106,19 +104,18 @@ def run(
     watch = _Watch(hooks, failed=failed, keep_going=keep_going_on_nan)
     pending: _Pending | None = None
     chunk = chunks_done
-    with _signals() as received:
-        while chunk < num_chunks and not received:
-            chunk += 1
-            state, metrics = run_chunk(state)
-            if pending is not None:
-                watch.finish(pending)
-            due = chunk % save_every == 0 or chunk == num_chunks or bool(received)
-            # The copy waits for the chunk, so it must be taken before the state is donated to the next one.
-            pending = _Pending(chunk, metrics, checkpoint.snapshot(state) if due else None)
+    while chunk < num_chunks and not hooks.stop():
+        chunk += 1
+        state, metrics = run_chunk(state)
         if pending is not None:
-            host_state = checkpoint.snapshot(state) if pending.host_state is None else pending.host_state
-            watch.finish(pending._replace(host_state=host_state))
-    return Outcome(state=state, chunk=chunk, stopped_by=received[0] if received else None)
+            watch.finish(pending)
+        due = chunk % save_every == 0 or chunk == num_chunks or hooks.stop()
+        # The copy waits for the chunk, so it must be taken before the state is donated to the next one.
+        pending = _Pending(chunk, metrics, checkpoint.snapshot(state) if due else None)
+    if pending is not None:
+        host_state = checkpoint.snapshot(state) if pending.host_state is None else pending.host_state
+        watch.finish(pending._replace(host_state=host_state))
+    return Outcome(state=state, chunk=chunk)
 
 
 class _Watch:
@@ -187,20 +184,3 @@ def bad_leaves(learner: PyTree) -> dict[int, str]:
         for seed in np.flatnonzero(~finite):
             found.setdefault(int(seed), f"learner{jax.tree_util.keystr(path)}")
     return found
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM; the second one of a kind ends the process at once."""
-    received: list[int] = []
-
-    def note(number: int, _frame: Any) -> None:
-        received.append(number)
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -4,10 +4,11 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from purerl import checkpoint, files, loop, resume, runs, serialization
+from purerl import checkpoint, files, interrupt, loop, resume, runs, serialization
 from purerl.errors import Interrupted, TrainingError, UserError, one_line
 from purerl.logging import alarms, recorder, records, sinks
 from purerl.runs import Session
@@ -29,11 +30,14 @@ def train(session: Session, *, resumed: bool) -> Summary:
     """
     started = time.perf_counter()
     try:
-        saved = resume.newest(session) if resumed else None
-        program = _compile(session)
-        state = resume.start(session, program, saved)
-        state = _train(session, program, state, saved.chunk if saved else 0)
-        return _finish(session, state, _summary(session, program, started))
+        with _interrupts(session, "stopping when the program is compiled"):
+            saved = resume.newest(session) if resumed else None
+            program = _compile(session)
+            state = resume.start(session, program, saved)
+        with _interrupts(session, "stopping after this chunk", defer=True) as received:
+            state = _train(session, program, state, saved.chunk if saved else 0, received)
+        with _interrupts(session, "stopping after this part of the evaluation"):
+            return _finish(session, state, _summary(session, program, started))
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; {_how_to_go_on(session.run_dir)}") from None
 
@@ -54,6 +58,13 @@ def evaluate(session: Session) -> Summary:
     return _finish(session, state, summary)
 
 
+def _interrupts(session: Session, answer: str, *, defer: bool = False) -> AbstractContextManager[list[int]]:
+    def say(sentence: str) -> None:
+        session.console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
+
+    return interrupt.noticed(answer, f"stopped; {_how_to_go_on(session.run_dir)}", say, defer=defer)
+
+
 def _compile(session: Session) -> Any:
     options = session.options
     num_devices = resume.num_devices(session)
@@ -67,8 +78,10 @@ def _compile(session: Session) -> Any:
     )
 
 
-def _train(session: Session, program: Any, state: TrainState, chunks_done: int) -> TrainState:
-    """The loop, with its files, its display and its service open around it."""
+def _train(
+    session: Session, program: Any, state: TrainState, chunks_done: int, received: list[int]
+) -> TrainState:
+    """The loop, with its files, its display and its service open around it, until a signal is received."""
     run_dir, options = session.run_dir, session.options
     plan = _plan(session, program)
     lines = recorder.Files(metrics=run_dir / runs.METRICS_FILE, timing=run_dir / runs.TIMING_FILE)
@@ -84,6 +97,7 @@ def _train(session: Session, program: Any, state: TrainState, chunks_done: int) 
                     report=record,
                     save=_saver(session, program),
                     name_seed=lambda position: f"seed {plan.seeds[position]}",
+                    stop=lambda: bool(received),
                 ),
                 chunks_done=chunks_done,
                 num_chunks=plan.num_chunks,
@@ -99,9 +113,9 @@ def _train(session: Session, program: Any, state: TrainState, chunks_done: int) 
         if not files.is_storage_error(error):
             raise
         raise TrainingError(f"cannot write {run_dir}: {one_line(error)}; {_what_is_left(session)}") from error
-    if outcome.stopped_by is not None:
+    if received:
         stop = Interrupted(f"stopped and saved after chunk {outcome.chunk}; {_how_to_go_on(run_dir)}")
-        stop.exit_code = 128 + outcome.stopped_by
+        stop.exit_code = 128 + received[0]
         raise stop
     return outcome.state
 

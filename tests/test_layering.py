@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HOST = {
-    "arguments", "checkpoint", "cli", "errors", "files", "loop", "plots", "resume", "runs", "runtime",
+    "arguments", "checkpoint", "cli", "errors", "files", "interrupt", "loop", "plots", "resume", "runs", "runtime",
     "serialization", "session", "logging",
 }  # fmt: skip
 LIBRARIES_OF_THE_HOST = {"time", "rich", "wandb", "tensorboardX", "matplotlib", "orbax", "imageio", "PIL"}

@@ -4,6 +4,7 @@ Run it as a script, like a real experiment.
 """
 
 import functools
+import signal
 import time
 from dataclasses import dataclass, field
 from typing import Literal
@@ -19,6 +20,7 @@ from purerl.runs import Experiment, RunOptions, Steps
 from purerl.types import Algorithm, Mean, TrainState
 
 UPDATES_PER_CHUNK = 2
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @struct.dataclass
@@ -140,7 +142,10 @@ class Program:
         self.nan_at_update = jnp.full(num_seeds, -1).at[0].set(config.nan_at_update)
 
     def chunk(self, state):
+        # Like a compiled program, keep Python from running its signal handlers meanwhile.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         time.sleep(self.seconds)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return self.compiled(state, self.nan_at_update)
 
 
