@@ -17,6 +17,7 @@ from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 import tyro
 
+from purerl import options
 from purerl.errors import UserError
 from purerl.runs import HOST_OPTIONS, RunOptions
 
@@ -97,11 +98,7 @@ def _parse_with_tyro(arguments_class: Any, tokens: list[str]) -> Any:
     captured = io.StringIO()
     try:
         with contextlib.redirect_stderr(captured):
-            return tyro.cli(
-                arguments_class,
-                args=tokens,
-                description="",
-            )
+            return tyro.cli(arguments_class, args=tokens, description="", registry=options.registry)
     except SystemExit as stop:
         if not stop.code:
             raise

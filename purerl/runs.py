@@ -64,7 +64,7 @@ class RunOptions:
     total_steps: Steps = 1_000_000
     """Environment steps for each seed; 2e6 is understood."""
     run_dir: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Where the run is kept; must be new or empty. None: runs/NAME-DATE-seedSEED."""
+    """Where the run is kept; must be new or empty. By default runs/NAME-DATE-seedSEED."""
     track: Literal["none", "wandb", "tensorboard"] = "none"
     """Where metrics go besides metrics.jsonl; wandb stays offline without an API key."""
     checkpoint_every_chunks: int = 0

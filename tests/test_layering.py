@@ -7,8 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HOST = {
-    "arguments", "checkpoint", "cli", "errors", "files", "interrupt", "loop", "plots", "resume", "runs", "runtime",
-    "serialization", "session", "logging",
+    "arguments", "checkpoint", "cli", "errors", "files", "interrupt", "logging", "loop", "options", "plots",
+    "resume", "runs", "runtime", "serialization", "session",
 }  # fmt: skip
 LIBRARIES_OF_THE_HOST = {"time", "rich", "wandb", "tensorboardX", "matplotlib", "orbax", "imageio", "PIL"}
 

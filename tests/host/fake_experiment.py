@@ -46,7 +46,9 @@ class FakeEnvParams:
     gains: tuple[float, float] = (1.0, 2.0)
     """Gain of each motor."""
     limit: float | None = None
-    """Highest speed, in metres a second; None for no limit."""
+    """Highest speed, in metres a second, that the motors may reach with the wind behind them and both gains
+    at their largest. No limit where it is
+    not given."""
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,17 @@
 """The command line: a readable help, and one line for every mistake."""
 
+import inspect
 import json
 import re
 import sys
+import textwrap
 
 import jax
 import pytest
+import tyro
 from fake_experiment import build
 
-from purerl import runs
+from purerl import options, runs
 
 MISTAKES = {
     "--algorithm.learnin-rate 3": (
@@ -99,8 +102,9 @@ def test_a_configuration_with_wrong_values_is_refused_by_name(command, tmp_path,
     assert f"{name} = {value!r}" in error and wanted in error
 
 
-def test_the_help_names_every_option_with_its_default_and_fits_the_terminal(command, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_help_names_every_option_with_its_default_and_fits_the_terminal(command, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setattr(sys, "argv", ["experiments/fake.py"])
     code, output, error = command("--help")
     assert (code, error) == (0, "")
@@ -110,7 +114,28 @@ def test_the_help_names_every_option_with_its_default_and_fits_the_terminal(comm
         assert option in output
     text = " ".join(re.sub("[│─╭╮╰╯-]{2,}|│", " ", output).split())
     assert "Speed of the wind, in metres a second. (default: 1.5)" in text
-    assert max(map(len, output.splitlines())) <= 80
+    assert max(map(len, output.splitlines())) <= width
+
+
+def test_a_docstring_over_several_lines_is_one_paragraph_of_the_help(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = [line.strip("│ ") for line in command("--help")[1].splitlines()]
+    first = lines.index("--env.limit {None}|FLOAT") + 1
+    last = next(index for index in range(first, len(lines)) if lines[index].endswith("not given."))
+    paragraph = lines[first : last + 1]
+    text = inspect.cleandoc("""
+        Highest speed, in metres a second, that the motors may reach with the wind behind them and both gains
+        at their largest. No limit where it is not given.
+    """).replace("\n", " ")
+    assert paragraph == textwrap.wrap(text, width=max(map(len, paragraph)))
+    assert not [line for line in lines if "default: None" in line]
+
+
+def test_fields_of_a_class_without_source_have_no_help_and_still_work():
+    scope = {}
+    exec("import dataclasses\n@dataclasses.dataclass\nclass Typed:\n    x: int = 3\n", scope)
+    assert options.docstrings(scope["Typed"]) == {}
+    assert tyro.cli(scope["Typed"], args=["--x", "4"], registry=options.registry).x == 4
 
 
 def test_a_run_leaves_all_its_files_and_a_complete_summary(command, tmp_path):
