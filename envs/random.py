@@ -56,3 +56,26 @@ def normals(words: jax.Array) -> jax.Array:
     # 23 bits: with 24 the largest would round to 1, whose inverse is infinite.
     uniform = ((words >> 9).astype(jnp.int32).astype(jnp.float32) + 0.5) * (1.0 / 8388608.0)
     return jnp.sqrt(2.0).astype(jnp.float32) * jax.lax.erf_inv(2.0 * uniform - 1.0)
+
+
+def batch_words(seeds: jax.Array, counter: jax.Array | int) -> jax.Array:
+    """The word at one position in the sequence of each member of a batch.
+
+    Args:
+        seeds: two words a member, uint32 [2, B].
+        counter: the position, int [] or, for several words a member, [M, 1].
+
+    Returns:
+        uint32 [B] or [M, B].
+    """
+    counters = jnp.asarray(counter).astype(jnp.uint32) * jnp.uint32(GOLDEN)
+    return finalise(finalise(seeds[1] + counters) ^ seeds[0])
+
+
+def index_below(word: jax.Array, bound: jax.Array) -> jax.Array:
+    """A uniform integer in [0, `bound`), uint32 [...], from a uniform uint32, for `bound` up to 2 ** 16.
+
+    The upper half of the 48-bit product of word and bound: biased by less than 2 ** -16 of each share.
+    """
+    bound = bound.astype(jnp.uint32)
+    return ((word >> 16) * bound + (((word & 0xFFFF) * bound) >> 16)) >> 16
