@@ -22,9 +22,10 @@ def grid_permutation(key: jax.Array, num_rows: int, num_columns: int, num_rounds
 
     Source: Black and Rogaway 2002, "Ciphers with arbitrary finite domains", section 5.
     """
-    row_key, column_key = jax.random.split(key)
-    row_offsets = jax.random.randint(row_key, (num_rounds, num_columns), 0, num_rows)
-    column_offsets = jax.random.randint(column_key, (num_rounds, num_rows), 0, num_columns)
+    bits = jax.random.bits(key, (num_rounds, num_columns + num_rows))
+    # The remainder favours small offsets by no more than R or C in 2 ** 32.
+    row_offsets = (bits[:, :num_columns] % num_rows).astype(jnp.int32)
+    column_offsets = (bits[:, num_columns:] % num_columns).astype(jnp.int32)
     row = jnp.repeat(jnp.arange(num_rows), num_columns)
     column = jnp.tile(jnp.arange(num_columns), num_rows)
 

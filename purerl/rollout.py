@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from purerl.levels import LevelTrace
-from purerl.types import LevelPool, Mean, Metrics, PyTree, Transition
+from purerl.metrics import masked_mean, pack, unpack_sum
+from purerl.types import LevelPool, Metrics, PyTree, Transition
 
 
 @struct.dataclass
@@ -100,15 +101,15 @@ def step_environments(
         The environments after the step, the step itself, and the statistics of the episodes that ended.
     """
     num_envs = actor.episode_length.shape[0]
-    step_key, level_key = jax.random.split(key)
     step_env = jax.vmap(env.step_env, (0, 0, 0, None))
-    keys = jax.random.split(step_key, num_envs)
-    successor, env_state, reward, terminated, info = step_env(keys, actor.env_state, action, params)
+    keys = jax.random.split(key, num_envs + 1)
+    level_key = keys[-1]
+    successor, env_state, reward, terminated, info = step_env(keys[:-1], actor.env_state, action, params)
     truncated = jax.vmap(env.is_truncated, (0, None))(env_state, params) & ~terminated
     ended = terminated | truncated
     episode_return = actor.episode_return + info.get("unshaped_reward", reward)
     episode_length = actor.episode_length + 1
-    drawn = pool.draw[jax.random.randint(level_key, (num_envs,), 0, pool.draw.shape[0])]
+    drawn = pool.draw[jax.random.bits(level_key, (num_envs,)) % pool.draw.shape[0]]
     observation, level_state, learnable = take_levels(pool, drawn)
     solved = info.get("solved", terminated)
     metrics = {
@@ -142,12 +143,6 @@ def step_environments(
     return stepped, step, metrics
 
 
-def masked_mean(values: jax.Array, mask: jax.Array) -> Mean:
-    """The mean of the values [E] where the mask, bool [E], holds."""
-    total = jnp.where(mask, values, 0).sum(dtype=jnp.float32)
-    return Mean(total=total, weight=mask.sum(dtype=jnp.float32))
-
-
 def unroll(
     env: Any,
     params: PyTree,
@@ -175,12 +170,17 @@ def unroll(
         statistics of the episodes that ended.
     """
 
-    def step(actor, step_key):
+    def step(actor, key_and_number):
+        step_key, number = key_and_number
         act_key, env_key = jax.random.split(step_key)
         action, log_prob, value = act(actor.observation, act_key)
         stepped, result, metrics = step_environments(env, params, actor, pool, action, env_key)
-        cut_value = jax.lax.cond(
-            result.truncated.any(), value_of, lambda _: jnp.zeros_like(value), result.successor
+        # The last successors need a value however they came about; those before, only where they are cut.
+        next_value = jax.lax.cond(
+            result.truncated.any() | (number == num_steps - 1),
+            value_of,
+            lambda _: jnp.zeros_like(value),
+            result.successor,
         )
         transition = Transition(
             observation=actor.observation,
@@ -190,12 +190,13 @@ def unroll(
             reward=result.reward,
             terminated=result.terminated,
             truncated=result.truncated,
-            next_value=cut_value,
+            next_value=next_value,
         )
-        return stepped, (transition, result.level, metrics)
+        return stepped, (transition, result.level, pack(metrics))
 
-    actor, (transitions, levels, metrics) = jax.lax.scan(step, actor, jax.random.split(key, num_steps))
-    following = jnp.concatenate([transitions.value[1:], value_of(actor.observation)[None]])
-    next_value = jnp.where(transitions.truncated, transitions.next_value, following)
-    metrics = jax.tree.map(lambda leaf: leaf.sum(0), metrics)
-    return actor, dataclasses.replace(transitions, next_value=next_value), levels, metrics
+    actor, (transitions, levels, metrics) = jax.lax.scan(
+        step, actor, (jax.random.split(key, num_steps), jnp.arange(num_steps))
+    )
+    cut = transitions.truncated.at[-1].set(True)
+    next_value = jnp.where(cut, transitions.next_value, jnp.roll(transitions.value, -1, axis=0))
+    return actor, dataclasses.replace(transitions, next_value=next_value), levels, unpack_sum(metrics)

@@ -1,10 +1,9 @@
-"""Means and sums over the shards of one program, and over metrics. Without an axis they change nothing."""
+"""Means, sums and keys over the shards of one program. Without an axis they change nothing."""
 
 import jax
-import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from purerl.types import Mean, Metrics, PyTree
+from purerl.types import PyTree
 
 
 def mean_across(tree: PyTree, axis_name: str | None) -> PyTree:
@@ -23,21 +22,15 @@ def sum_across(tree: PyTree, axis_name: str | None) -> PyTree:
     return unravel(jax.lax.psum(flat, axis_name))
 
 
-def shard_key(key: jax.Array, axis_name: str | None) -> jax.Array:
-    """A key of this shard's own, from the run's replicated key."""
-    return key if axis_name is None else jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+def split_key(key: jax.Array, num_shared: int, num_own: int, axis_name: str | None) -> tuple[jax.Array, ...]:
+    """Splits a run's replicated key: keys that all shards share, then keys of this shard's own."""
+    keys = jax.random.split(key, num_shared + num_own * num_shards(axis_name))
+    own = keys[num_shared:]
+    if axis_name is not None:
+        own = jax.lax.dynamic_slice_in_dim(own, jax.lax.axis_index(axis_name) * num_own, num_own)
+    return (*keys[:num_shared], *own)
 
 
 def num_shards(axis_name: str | None) -> int:
     """The number of shards: 1 without an axis."""
     return 1 if axis_name is None else jax.lax.axis_size(axis_name)
-
-
-def as_mean(value: jax.Array) -> Mean:
-    """The mean of all entries of an array, each of weight one."""
-    return Mean(total=jnp.sum(value, dtype=jnp.float32), weight=jnp.float32(jnp.size(value)))
-
-
-def sum_metrics(metrics: Metrics, axis: int = 0) -> Metrics:
-    """Adds up metrics that were stacked along an axis, such as that of the updates of a chunk."""
-    return jax.tree.map(lambda leaf: leaf.sum(axis), metrics)

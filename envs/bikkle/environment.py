@@ -116,9 +116,9 @@ class Bikkle:
         Returns:
             The observation and the state.
         """
-        key_places, key_rest = jax.random.split(key)
-        places = jax.random.bits(key_places, (self.max_pellets + 1, self.num_candidates), jnp.uint32)
-        words = jax.random.bits(key_rest, (5 + gaze.NUM_WORDS,), jnp.uint32)
+        num_places = (self.max_pellets + 1) * self.num_candidates
+        words = random.words(random.key_words(key), num_places + 5 + gaze.NUM_WORDS)
+        places, words = words[:num_places].reshape(-1, self.num_candidates), words[num_places:]
         counts = jnp.atleast_1d(jnp.asarray(params.num_pellets, jnp.int32))
         num_pellets = counts[random.below(words[0], jnp.asarray(counts.shape[0]))]
         mask = jnp.arange(self.max_pellets) < num_pellets

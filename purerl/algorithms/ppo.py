@@ -16,21 +16,23 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jax.flatten_util import ravel_pytree
 
 from purerl import losses
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.levels import LevelTrace, forget_renewed, fresh_levels, level_outcome
+from purerl.metrics import as_mean, as_means, pack, unpack_sum
 from purerl.normalize import Moments, init_moments, update_moments
 from purerl.permutation import grid_permutation
 from purerl.returns import gae, running_returns
 from purerl.rollout import init_actor, unroll
-from purerl.sharding import as_mean, mean_across, num_shards, shard_key, sum_across, sum_metrics
+from purerl.sharding import mean_across, num_shards, split_key, sum_across
 from purerl.types import Algorithm, Curriculum, LevelOutcome, Metrics, PyTree, TrainState, Transition
 
 
 @struct.dataclass
 class Learner:
-    """Parameters of the network, state of the optimiser, and moments of the discounted return."""
+    """Parameters of the network, state of the optimiser (flat), and moments of the discounted return."""
 
     params: PyTree
     optimizer: PyTree
@@ -57,13 +59,11 @@ def learning_rate(config: PPOConfig, num_updates: jax.Array) -> jax.Array:
 
 
 def make_optimizer(config: PPOConfig, rate: jax.Array) -> optax.GradientTransformation:
-    """Adam behind a clip of the global norm, on one flat vector: one pass over memory, not one a layer."""
-    return optax.flatten(
-        optax.chain(
-            optax.clip_by_global_norm(config.max_grad_norm),
-            optax.scale_by_adam(eps=config.adam_epsilon),
-            optax.scale(-rate),
-        )
+    """Adam behind a clip of the global norm."""
+    return optax.chain(
+        optax.clip_by_global_norm(config.max_grad_norm),
+        optax.scale_by_adam(eps=config.adam_epsilon),
+        optax.scale(-rate),
     )
 
 
@@ -86,13 +86,13 @@ def ppo_loss(network: Any, params: PyTree, batch: Batch, config: PPOConfig) -> t
     entropy = policy.entropy()
     loss = policy_loss + config.value_coefficient * value_loss - config.entropy_coefficient * entropy
     metrics = {
-        "policy_loss": as_mean(policy_loss),
-        "value_loss": as_mean(value_loss),
-        "entropy": as_mean(entropy),
-        "approx_kl": as_mean(losses.approximate_kl(log_ratio)),
-        "clip_fraction": as_mean(jnp.abs(jnp.expm1(log_ratio)) > config.clip),
+        "policy_loss": policy_loss,
+        "value_loss": value_loss,
+        "entropy": entropy,
+        "approx_kl": losses.approximate_kl(log_ratio),
+        "clip_fraction": jnp.abs(jnp.expm1(log_ratio)) > config.clip,
     }
-    return (batch.weight * loss).mean(), metrics
+    return (batch.weight * loss).mean(), as_means(metrics)
 
 
 def prepare(
@@ -151,32 +151,37 @@ def learn(
     config: PPOConfig,
     axis_name,
 ) -> tuple[Learner, Metrics]:
-    """Epochs of gradient steps over the samples of one rollout, leaves [T, E, ...]."""
+    """Epochs of gradient steps over the samples of one rollout, leaves [T, E, ...].
+
+    Parameters, gradients and the optimiser's state are one flat vector each: one pass over memory for all
+    layers, and one kernel to compile.
+    """
     rows, columns = batch.advantage.shape
     samples = jax.tree.map(lambda leaf: leaf.reshape(rows * columns, *leaf.shape[2:]), batch)
     optimizer = make_optimizer(config, rate)
     minibatch = rows * columns // config.num_minibatches
     parts = num_microbatches(minibatch, config.microbatch_size)
-    grad = jax.grad(partial(ppo_loss, network), has_aux=True)
+    flat_params, unravel = ravel_pytree(learner.params)
+    loss = lambda flat_params, part: ppo_loss(network, unravel(flat_params), part, config)  # noqa: E731
 
-    def step(learner, index):
-        def accumulate(gradient, part):
+    def step(carry, index):
+        flat_params, optimizer_state = carry
+        def accumulate(total, part):
             taken = jax.tree.map(lambda leaf: leaf[part], samples)
-            gradient_part, metrics = grad(learner.params, taken, config)
-            return jax.tree.map(lambda a, b: a + b / parts, gradient, gradient_part), metrics
+            gradient, metrics = jax.grad(loss, has_aux=True)(flat_params, taken)
+            return total + gradient, pack(metrics)
 
-        zeros = jax.tree.map(jnp.zeros_like, learner.params)
-        gradient, metrics = jax.lax.scan(accumulate, zeros, index.reshape(parts, -1))
-        gradient = mean_across(gradient, axis_name)
-        updates, optimizer_state = optimizer.update(gradient, learner.optimizer, learner.params)
-        metrics = sum_metrics(metrics) | {"gradient_norm": as_mean(optax.tree.norm(gradient))}
-        params = optax.apply_updates(learner.params, updates)
-        return dataclasses.replace(learner, params=params, optimizer=optimizer_state), metrics
+        total, metrics = jax.lax.scan(accumulate, jnp.zeros_like(flat_params), index.reshape(parts, -1))
+        gradient = mean_across(total / parts, axis_name)
+        updates, optimizer_state = optimizer.update(gradient, optimizer_state)
+        metrics = unpack_sum(metrics) | {"gradient_norm": as_mean(optax.tree.norm(gradient))}
+        return (flat_params + updates, optimizer_state), pack(metrics)
 
     shuffles = jax.vmap(partial(grid_permutation, num_rows=rows, num_columns=columns))
     index = shuffles(jax.random.split(key, config.num_epochs)).reshape(-1, minibatch)
-    learner, metrics = jax.lax.scan(step, learner, index)
-    return learner, sum_metrics(metrics)
+    carry, metrics = jax.lax.scan(step, (flat_params, learner.optimizer), index)
+    learner = dataclasses.replace(learner, params=unravel(carry[0]), optimizer=carry[1])
+    return learner, unpack_sum(metrics)
 
 
 def action_metrics(action: jax.Array, space: Any) -> Metrics:
@@ -205,19 +210,18 @@ def make_ppo(
     levels = curriculum or fresh_levels(env)
 
     def init(key: jax.Array, config: PPOConfig) -> TrainState:
-        key, network_key, actor_key, pool_key = jax.random.split(key, 4)
+        key, network_key, actor_key, pool_key = split_key(key, 2, 2, axis_name)
         num_envs = config.num_envs // num_shards(axis_name)
         num_levels = max((config.num_levels or config.num_envs) // num_shards(axis_name), 1)
-        choice = levels.init(shard_key(pool_key, axis_name), config.env_params, num_levels)
-        actor_key = shard_key(actor_key, axis_name)
+        choice = levels.init(pool_key, config.env_params, num_levels)
         actor = init_actor(config.env_params, choice.pool, actor_key, num_envs, config.stagger)
         params = network.init(network_key, actor.observation)
-        optimizer = make_optimizer(config, jnp.float32(0.0)).init(params)
+        optimizer = make_optimizer(config, jnp.float32(0.0)).init(ravel_pytree(params)[0])
         learner = Learner(params=params, optimizer=optimizer, return_moments=init_moments())
         return TrainState(learner=learner, actor=actor, curriculum=choice, key=key, num_updates=jnp.int32(0))
 
     def update(state: TrainState, config: PPOConfig) -> tuple[TrainState, Metrics]:
-        key, rollout_key, level_key, shuffle_key = jax.random.split(state.key, 4)
+        key, rollout_key, level_key, shuffle_key = split_key(state.key, 1, 3, axis_name)
         learner, pool = state.learner, state.curriculum.pool
 
         def act(observation, act_key):
@@ -233,7 +237,7 @@ def make_ppo(
             params=config.env_params,
             actor=state.actor,
             pool=pool,
-            key=shard_key(rollout_key, axis_name),
+            key=rollout_key,
             num_steps=config.num_steps,
             act=act,
             value_of=value_of,
@@ -249,12 +253,10 @@ def make_ppo(
             axis_name,
         )
         rate = learning_rate(config, state.num_updates)
-        learner, learn_metrics = learn(
-            network, learner, batch, shard_key(shuffle_key, axis_name), rate, config, axis_name
-        )
+        learner, learn_metrics = learn(network, learner, batch, shuffle_key, rate, config, axis_name)
         progress = jnp.minimum((state.num_updates + 1) / config.total_updates, 1.0)
         choice, renewed, level_metrics = levels.refresh(
-            shard_key(level_key, axis_name), state.curriculum, config.env_params, outcome, progress
+            level_key, state.curriculum, config.env_params, outcome, progress
         )
         metrics |= learn_metrics | level_metrics
         metrics |= action_metrics(batch.action, env.action_space(config.env_params))
