@@ -1,5 +1,24 @@
 """Environments of PureRL: the author contract of gymnax, without gymnax's import time."""
 
+from typing import NamedTuple
+
+
+class Registered(NamedTuple):
+    """Where an environment is found by those who ask for it by name; nothing is imported before.
+
+    Attributes:
+        environment: "module:class".
+        frame: "module:function", `(state, params) -> uint8 [H, W, 3]`.
+    """
+
+    environment: str
+    frame: str
+
+
+ENVIRONMENTS = {
+    "Bikkle-v0": Registered("envs.bikkle:Bikkle", "envs.bikkle.render:frame"),
+}
+
 
 def register_gymnax() -> None:
     """Makes `gymnax.make("Bikkle-v0", **fields of Bikkle)` work; imports gymnax, and may be called again."""
@@ -7,3 +26,20 @@ def register_gymnax() -> None:
     from envs.bikkle.gymnax_adapter import register  # noqa: PLC0415
 
     register()
+
+
+def register_gymnasium() -> None:
+    """Makes `gymnasium.make("purerl/Bikkle-v0", params=..., **fields of Bikkle)` and `make_vec` work.
+
+    Imports gymnasium, and may be called again.
+    """
+    import gymnasium  # noqa: PLC0415  slow, and wanted only here
+
+    for name, registered in ENVIRONMENTS.items():
+        if f"purerl/{name}" not in gymnasium.registry:
+            gymnasium.register(
+                id=f"purerl/{name}",
+                entry_point="envs.gymnasium_adapter:make",
+                vector_entry_point="envs.gymnasium_adapter:make_vec",
+                kwargs=registered._asdict(),
+            )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from envs.bikkle.params import BikkleParams
 from envs.bikkle.state import BikkleState
 
 OVERSAMPLING = 3
@@ -72,6 +73,11 @@ def render_frame(
     _draw_caption(canvas, snapshot, episode_return)
     height = int(size * (1.0 + CAPTION))
     return np.asarray(canvas.image.resize((size, height), Image.Resampling.LANCZOS))
+
+
+def frame(state: BikkleState, params: BikkleParams) -> np.ndarray:
+    """Draws one state of an arena with these parameters: uint8 [H, W, 3]."""
+    return render_frame(state, pellet_size=float(params.pellet_size))
 
 
 def render_episode(
