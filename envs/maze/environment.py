@@ -14,7 +14,7 @@ from envs.maze.generate import STYLES
 from envs.maze.levels import Layout, training_layouts
 from envs.maze.params import MazeParams, default_limit
 from envs.maze.rewards import novelty_bonus, plain_reward, shaping
-from envs.maze.state import MazeState, begin, move, remember
+from envs.maze.state import MazeState, move, remember
 from purerl import spaces
 
 OBSERVATIONS = ("grid", "patch")
@@ -100,8 +100,8 @@ class Maze:
     def observe(self, state: MazeState, params: MazeParams) -> jax.Array:
         """What the agent sees of a state, in the form that `observation` names."""
         if self.observation == "grid":
-            return observations.grid(state, self.trace)
-        return observations.patch(state, self.patch_size, self.trace)
+            return observations.grid(state)
+        return observations.patch(state, self.patch_size)
 
     def get_obs(self, state: MazeState, params: MazeParams, key: jax.Array | None = None) -> jax.Array:
         """`observe` under the name that gymnax gave it first."""
@@ -113,7 +113,22 @@ class Maze:
 
     def start(self, layout: Layout, params: MazeParams) -> MazeState:
         """The state at the start of an episode in a given maze, a `Layout` without batch axes."""
-        return begin(layout, self.trace, self.track_visits, self.num_positions, self.track_distances)
+        if self.observation == "grid":
+            scene = observations.grid_scene(layout, self.trace)
+        else:
+            scene = observations.patch_scene(layout, self.patch_size, self.trace)
+        visits = jnp.zeros((self.size, self.size), jnp.int32).at[layout.start[0], layout.start[1]].set(1)
+        return MazeState(
+            walls=layout.walls,
+            goal=layout.goal,
+            agent=layout.start,
+            time=jnp.zeros((), jnp.int32),
+            shortest=layout.shortest,
+            scene=scene,
+            visits=visits if self.track_visits else None,
+            earlier=jnp.full((self.num_positions, 2), -1, jnp.int32) if self.num_positions else None,
+            distances=layout.distance_map if self.track_distances else None,
+        )
 
     def reset_env(self, key: jax.Array, params: MazeParams) -> tuple[jax.Array, MazeState]:
         """Draws a maze and starts an episode in it.
@@ -148,7 +163,13 @@ class Maze:
             solved, else 0, float32 []) and `unshaped_reward` (without shaping and novelty, float32 []).
         """
         agent = move(state, action)
-        after = dataclasses.replace(state, agent=agent, time=state.time + 1, **remember(state, agent))
+        after = dataclasses.replace(
+            state,
+            agent=agent,
+            time=state.time + 1,
+            scene=observations.with_trace(state, agent) if self.trace else state.scene,
+            **remember(state, agent),
+        )
         reached = jnp.all(agent == state.goal)
         unshaped = plain_reward(after, reached, params)
         reward = unshaped + shaping(state, after, reached, params) + novelty_bonus(after, params)
