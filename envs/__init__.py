@@ -1,6 +1,7 @@
 """Environments of PureRL: the author contract of gymnax, without gymnax's import time."""
 
-from typing import NamedTuple
+import importlib
+from typing import Any, NamedTuple
 
 
 class Registered(NamedTuple):
@@ -20,12 +21,24 @@ ENVIRONMENTS = {
 }
 
 
-def register_gymnax() -> None:
-    """Makes `gymnax.make("Bikkle-v0", **fields of Bikkle)` work; imports gymnax, and may be called again."""
-    # gymnax pulls in plotting libraries and takes seconds to import.
-    from envs.bikkle.gymnax_adapter import register  # noqa: PLC0415
+def named(path: str | None) -> Any:
+    """What "module:name" stands for; None for None."""
+    if path is None:
+        return None
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
 
-    register()
+
+def register_gymnax() -> None:
+    """Makes `gymnax.make("Bikkle-v0", **fields of Bikkle)` work, and so for each of `ENVIRONMENTS`.
+
+    Imports gymnax, and may be called again.
+    """
+    # gymnax pulls in plotting libraries and takes seconds to import.
+    from envs.gymnax_adapter import register  # noqa: PLC0415
+
+    for name, registered in ENVIRONMENTS.items():
+        register(name, registered)
 
 
 def register_gymnasium() -> None:

@@ -4,7 +4,6 @@
 """
 
 import dataclasses
-import importlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from envs import named
 from purerl.types import Environment, PyTree, TokenGroup
 
 FramePainter = Callable[[PyTree, Any], np.ndarray]
@@ -176,14 +176,6 @@ def step(
     observation, state, reward, terminated, info = env.step_env(step_key, state, action, params)
     truncated = env.is_truncated(state, params) & ~terminated
     return key, state, (observation, reward, terminated, truncated, info)
-
-
-def named(path: str | None) -> Any:
-    """What "module:name" stands for; None for None."""
-    if path is None:
-        return None
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def _box(low: Any, high: Any, shape: tuple[int, ...], dtype: Any) -> gymnasium.spaces.Box:
