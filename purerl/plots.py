@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from purerl.logging.progress import short
 
 _LARGE = "episode_return"
+_LEVELS = "level_"
 _FIRST = (
     "episode_length",
     "policy_loss",
@@ -28,6 +29,7 @@ _FIRST = (
     "learning_rate",
 )
 _TITLES = {"approx_kl": "approximate KL"}
+_UPPER = ("_q50", "_q90")
 _COLUMNS = 4
 _INK, _PALE, _GRID = "#2b2d42", "#66748a", "#e8ebf0"
 _STRONG, _QUIET = "#d1495b", "#30638e"
@@ -46,7 +48,7 @@ def plot_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     if not lines:
         return
     steps = np.array([line["env_steps"] for line in lines])
-    names = _ordered(lines[-1]["metrics"])
+    names = [name for name in _ordered(lines[-1]["metrics"]) if not name.startswith(_LEVELS)]
     small = [name for name in names if name != _LARGE]
     large_rows = 2 if _LARGE in names else 0
     num_rows = large_rows + -(-len(small) // _COLUMNS)
@@ -59,6 +61,37 @@ def plot_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
         row, column = divmod(index, _COLUMNS)
         _draw(figure.add_subplot(grid[large_rows + row, column]), steps, _values(lines, name), name)
     figure.supxlabel("environment steps of each seed", fontsize=9, color=_INK)
+    FigureCanvasAgg(figure).print_png(path)
+
+
+def plot_levels(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """Draw what a curriculum drew over environment steps: medians with a band from 10 % to 90 %, and numbers.
+
+    Nothing is written where the run had no curriculum. With several seeds, each is the mean over them.
+
+    Args:
+        path: the PNG to write.
+        lines: the lines of `metrics.jsonl`.
+    """
+    names = [name for name in (lines[-1]["metrics"] if lines else {}) if name.startswith(_LEVELS)]
+    if not names:
+        return
+    steps = np.array([line["env_steps"] for line in lines])
+    panels = list(dict.fromkeys(name.removesuffix("_q10") for name in names if name[-4:] not in _UPPER))
+    num_rows = -(-len(panels) // 3)
+    margins = ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.1, rect=(0.005, 0, 0.985, 0.995))
+    figure = Figure(figsize=(11, 2.6 * num_rows + 0.5), dpi=110, layout=margins)
+    for index, panel in enumerate(panels):
+        axes = figure.add_subplot(num_rows, 3, index + 1)
+        _style(axes, panel.removeprefix(_LEVELS))
+        axes.set_xlim(0, steps[-1] * 1.01)
+        if f"{panel}_q10" in names:
+            low, median, high = (_values(lines, panel + end).mean(1) for end in ("_q10", *_UPPER))
+            axes.fill_between(steps, low, high, color=_QUIET, alpha=0.2, linewidth=0)
+        else:
+            median = _values(lines, panel).mean(1)
+        axes.plot(steps, median, color=_QUIET, linewidth=1.6, solid_capstyle="round")
+    figure.supxlabel("environment steps; line: median of the levels drawn, band: 10 % to 90 %", fontsize=9)
     FigureCanvasAgg(figure).print_png(path)
 
 

@@ -184,14 +184,16 @@ def _summary(session: Session, program: Any, started: float) -> Summary:
 
 def _finish(session: Session, state: TrainState, summary: Summary) -> Summary:
     """Evaluate, write the summary, draw and report."""
-    from purerl.plots import plot_curves  # noqa: PLC0415  slow, and --help should not wait for it
+    from purerl.plots import plot_curves, plot_levels  # noqa: PLC0415  slow, and --help should not wait for it
 
     experiment, options, run_dir, console = session
     console.print(f"{experiment.name}: evaluating ...", highlight=False)
     summary["eval"] = files.plain(experiment.evaluate(state.learner, options.seed))
     files.write_json(run_dir / runs.SUMMARY_FILE, summary)
     try:
-        plot_curves(run_dir / "curves.png", records.read(run_dir / runs.METRICS_FILE))
+        lines = records.read(run_dir / runs.METRICS_FILE)
+        plot_curves(run_dir / "curves.png", lines)
+        plot_levels(run_dir / "levels.png", lines)
         experiment.report(run_dir, state, summary, console)
     except OSError as error:
         if not files.is_storage_error(error):

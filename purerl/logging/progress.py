@@ -21,6 +21,7 @@ class Status(NamedTuple):
         mean_return: over the seeds; NaN before the first episode has ended.
         alarms: names of the alarms that sound; none in a healthy run.
         news: sentences that are told now, and stay on the screen.
+        mean_name: what `mean_return` is called.
     """
 
     env_steps: int
@@ -29,6 +30,7 @@ class Status(NamedTuple):
     mean_return: float
     alarms: Sequence[str]
     news: Sequence[str]
+    mean_name: str = "return"
 
 
 Show: TypeAlias = Callable[[Status], None]
@@ -102,10 +104,11 @@ def _tell(console: Console, status: Status) -> None:
 
 
 def _fields(status: Status, total_steps: int) -> dict[str, Any]:
+    mean = "-" if math.isnan(status.mean_return) else f"{status.mean_return:.4g}"
     return {
         "steps": f"{short(status.env_steps)}/{short(total_steps)} steps",
         "speed": f"{short(status.steps_per_second)} steps/s",
-        "mean_return": f"return {'-' if math.isnan(status.mean_return) else f'{status.mean_return:.4g}'}",
+        "mean_return": f"{status.mean_name} {mean}",
         "left": f"ETA {_clock(status.seconds_left)}",
     }
 

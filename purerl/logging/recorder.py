@@ -112,6 +112,7 @@ def status(
         steps_per_second=plan.steps_per_chunk * len(plan.seeds) / seconds_per_chunk,
         seconds_left=(plan.num_chunks - report.chunk) * seconds_per_chunk,
         mean_return=means.get(plan.return_metric, float("nan")),
+        mean_name=plan.return_metric.removeprefix("episode_").replace("_", " "),
         alarms=[alarm.name for alarm in sounding],
         news=[alarm.sentence for alarm in new],
     )

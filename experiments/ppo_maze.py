@@ -1,0 +1,85 @@
+"""PPO on generated mazes, with a curriculum.
+
+    python experiments/ppo_maze.py
+
+An agent that sees a maze learns to leave any maze by a shortest path, and is evaluated on mazes that no
+training draws, larger ones and those of the literature among them.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+from maze_world import WorldOptions, Worlds, make_world
+
+import purerl  # noqa: F401  sets XLA's flags before JAX starts
+from envs.curriculum import CurriculumOptions, check_curriculum, make_curriculum
+from envs.maze import maze_levels
+from purerl import cli
+from purerl.algorithms.ppo import make_ppo
+from purerl.algorithms.ppo_config import PPOConfig, check_ppo
+from purerl.networks import NetworkConfig, make_actor_critic
+from purerl.runs import Experiment, RunOptions, Steps
+from purerl.train import build_program, usable_devices
+
+
+@dataclass(frozen=True)
+class Config(RunOptions):
+    """Train a policy on generated mazes with PPO, evaluate it on mazes it has not seen, and report."""
+
+    total_steps: Steps = 8_000_000
+    """Environment steps for each seed; 2e6 is understood."""
+    eval_mazes: int = 2000
+    """Held-out mazes in each suite."""
+    network: str = "mlp"
+    """Encoder of the observations."""
+    num_edits: int = 4
+    """Changes of a mutation, for the curriculum accel."""
+    keep_solvable: bool = True
+    """Give up mutations that cut the start off from the goal, for the curriculum accel."""
+    ppo: PPOConfig = field(
+        default_factory=lambda: PPOConfig(
+            num_envs=1024,
+            num_steps=16,
+            num_epochs=3,
+            num_minibatches=8,
+            microbatch_size=0,
+            learning_rate=1e-3,
+            gamma=0.97,
+            gae_lambda=0.95,
+            entropy_coefficient=0.01,
+        )
+    )
+    curriculum: CurriculumOptions = field(default_factory=CurriculumOptions)
+    env: WorldOptions = field(default_factory=WorldOptions)
+    net: NetworkConfig = field(default_factory=lambda: NetworkConfig(width=256, num_layers=2, head_width=0))
+
+
+def build(config: Config) -> Experiment:
+    """The experiment that a configuration describes; raises ValueError where it cannot be run."""
+    if config.eval_mazes < 1:
+        raise ValueError(f"eval_mazes = {config.eval_mazes} must be at least 1")
+    env, params = make_world(config.env, config.ppo.gamma)
+    network = make_actor_critic(env, params, config.network, config.net)
+    ppo = config.ppo.replace(env_params=params)
+    check_ppo(ppo)
+    levels = maze_levels(env, config.num_edits, config.keep_solvable)
+    num_samples = ppo.num_envs * ppo.num_steps
+    devices = usable_devices(ppo.num_envs, num_samples, ppo.num_minibatches)
+    check_curriculum(config.curriculum, levels, (ppo.num_levels or ppo.num_envs) // devices)
+    curriculum = make_curriculum(levels, config.curriculum)
+    make = partial(make_ppo, env, network, curriculum=curriculum)
+    algorithm = make()
+    worlds = Worlds(env, algorithm.policy, config.network in ("recurrent",), config.eval_mazes)
+    return Experiment(
+        name="ppo-maze",
+        algorithm=algorithm,
+        algorithm_config=ppo,
+        num_devices=devices,
+        build_program=partial(build_program, make, ppo),
+        evaluate=worlds.evaluate,
+        return_metric="solve_rate",
+    )
+
+
+if __name__ == "__main__":
+    cli.main(Config, build, description=__doc__)
