@@ -1,47 +1,45 @@
 """Pictures of the arena, drawn with Pillow: no display, no matplotlib."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from envs.bikkle.params import BikkleParams
 from envs.bikkle.state import BikkleState
+from envs.drawing import (
+    AGENT,
+    AGENT_CORE,
+    BLUE,
+    BLUE_LIGHT,
+    BORDER,
+    FAINT_TEXT,
+    FLOOR,
+    GOLD,
+    GRID,
+    MINT,
+    PINK,
+    PINK_LIGHT,
+    TEXT,
+    Canvas,
+    mix,
+    save_gif,
+)
 
-OVERSAMPLING = 3
+__all__ = ["frame", "render_episode", "render_frame", "save_gif"]
+
 MARGIN, CAPTION = 0.03, 0.085
-BACKDROP, FLOOR, GRID, BORDER = (16, 19, 33), (26, 30, 50), (34, 39, 63), (58, 65, 99)
-PINK, PINK_LIGHT = (255, 107, 160), (255, 183, 210)
-BLUE, BLUE_LIGHT = (72, 132, 255), (161, 196, 255)
-GOLD, AGENT, AGENT_CORE, GAZE = (255, 203, 92), (235, 240, 252), (120, 132, 170), (103, 240, 196)
-TEXT, FAINT_TEXT = (226, 231, 245), (132, 141, 176)
 TRAIL_LENGTH = 40
 
 
-class _Canvas:
-    """An RGBA picture of the arena's square, in arena coordinates: y is 1 at the top."""
+class _Canvas(Canvas):
+    """A picture of the arena's square, in arena coordinates: y is 1 at the top."""
 
     def __init__(self, size: int) -> None:
-        self.side = size * OVERSAMPLING
-        self.left = MARGIN * self.side
-        self.scale = (1.0 - 2.0 * MARGIN) * self.side
-        self.image = Image.new("RGB", (self.side, int(self.side * (1.0 + CAPTION))), BACKDROP)
-        self.draw = ImageDraw.Draw(self.image, "RGBA")
+        margin = MARGIN * size
+        super().__init__(size, int(size * (1.0 + CAPTION)), margin, margin, size - 2.0 * margin)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        return self.left + x * self.scale, self.left + (1.0 - y) * self.scale
-
-    def disc(self, centre: Any, radius: float, fill: Any, outline: Any = None, width: float = 0.0) -> None:
-        column, row = self.at(*centre)
-        reach = radius * self.scale
-        box = (column - reach, row - reach, column + reach, row + reach)
-        self.draw.ellipse(box, fill=fill, outline=outline, width=max(1, round(width * self.scale)))
-
-    def line(self, points: Sequence[tuple[float, float]], colour: Any, width: float) -> None:
-        pixels = [self.at(*point) for point in points]
-        self.draw.line(pixels, fill=colour, width=max(1, round(width * self.scale)))
+        return super().at(x, 1.0 - y)
 
 
 def render_frame(
@@ -71,8 +69,7 @@ def render_frame(
     if bool(snapshot.gaze.present):
         _draw_gaze(canvas, np.asarray(snapshot.gaze.point), pellet_size)
     _draw_caption(canvas, snapshot, episode_return)
-    height = int(size * (1.0 + CAPTION))
-    return np.asarray(canvas.image.resize((size, height), Image.Resampling.LANCZOS))
+    return canvas.pixels()
 
 
 def frame(state: BikkleState, params: BikkleParams) -> np.ndarray:
@@ -107,14 +104,6 @@ def render_episode(
     return frames
 
 
-def save_gif(path: str | Path, frames: Sequence[np.ndarray], fps: int = 25) -> None:
-    """Writes an endless animation."""
-    # It takes its time to import, and who only looks at frames does without.
-    import imageio.v3 as imageio  # noqa: PLC0415
-
-    imageio.imwrite(path, np.stack(frames), extension=".gif", duration=1000.0 / fps, loop=0)
-
-
 def _at(states: BikkleState, i: int) -> BikkleState:
     import jax  # noqa: PLC0415
 
@@ -122,13 +111,11 @@ def _at(states: BikkleState, i: int) -> BikkleState:
 
 
 def _draw_floor(canvas: _Canvas) -> None:
-    box = (*canvas.at(0.0, 1.0), *canvas.at(1.0, 0.0))
-    corner = 0.02 * canvas.scale
-    canvas.draw.rounded_rectangle(box, corner, fill=FLOOR)
+    canvas.box((0.0, 1.0), (1.0, 0.0), FLOOR, radius=0.02)
     for place in np.linspace(0.1, 0.9, 9):
         canvas.line([(place, 0.0), (place, 1.0)], GRID, 0.0015)
         canvas.line([(0.0, place), (1.0, place)], GRID, 0.0015)
-    canvas.draw.rounded_rectangle(box, corner, outline=BORDER, width=round(0.004 * canvas.scale))
+    canvas.box((0.0, 1.0), (1.0, 0.0), None, 0.02, BORDER, 0.004)
 
 
 def _draw_trail(canvas: _Canvas, places: list[Any], pellet_size: float) -> None:
@@ -138,8 +125,7 @@ def _draw_trail(canvas: _Canvas, places: list[Any], pellet_size: float) -> None:
         start, end = (tuple(np.asarray(place, float)) for place in places[i : i + 2])
         # A jump is a new episode, not a move.
         if max(abs(start[0] - end[0]), abs(start[1] - end[1])) < 0.2:
-            tint = 0.45 * share**1.5
-            colour = tuple(int(a * tint + f * (1 - tint)) for a, f in zip(AGENT, FLOOR, strict=True))
+            colour = mix(AGENT, FLOOR, 0.45 * share**1.5)
             width = pellet_size * (0.15 + 0.45 * share)
             canvas.line([start, end], colour, width)
             canvas.disc(end, width / 2, colour)
@@ -170,7 +156,7 @@ def _draw_gaze(canvas: _Canvas, point: np.ndarray, pellet_size: float) -> None:
     x, y = (float(number) for number in point)
     near, far, width = 0.35 * pellet_size, 0.95 * pellet_size, 0.16 * pellet_size
     # Once wider in the colour of the floor, so that it stands out from a pellet as well.
-    for colour, more in (((*FLOOR, 200), 0.12 * pellet_size), ((*GAZE, 255), 0.0)):
+    for colour, more in (((*FLOOR, 200), 0.12 * pellet_size), ((*MINT, 255), 0.0)):
         canvas.disc((x, y), 0.62 * pellet_size + more / 2, None, colour, 0.12 * pellet_size + more)
         for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
             start, end = near - more / 2, far + more / 2
@@ -179,12 +165,9 @@ def _draw_gaze(canvas: _Canvas, point: np.ndarray, pellet_size: float) -> None:
 
 
 def _draw_caption(canvas: _Canvas, state: BikkleState, episode_return: float | None) -> None:
-    size = int(0.042 * canvas.side)
-    font = ImageFont.load_default(size)
-    row = canvas.side * (1.0 + 0.4 * CAPTION)
-    canvas.draw.text((canvas.left, row), f"step {int(state.time)}", TEXT, font, anchor="lm")
-    middle = f"round {int(state.round_step)}"
-    canvas.draw.text((canvas.side / 2, row), middle, FAINT_TEXT, font, anchor="mm")
+    side = canvas.size[0]
+    row, text_size, margin = side * (1.0 + 0.4 * CAPTION), 0.042 * side, MARGIN * side
+    canvas.text(margin, row, f"step {int(state.time)}", TEXT, text_size, "lm")
+    canvas.text(side / 2, row, f"round {int(state.round_step)}", FAINT_TEXT, text_size, "mm")
     if episode_return is not None:
-        right = f"return {episode_return:+.1f}"
-        canvas.draw.text((canvas.side - canvas.left, row), right, TEXT, font, anchor="rm")
+        canvas.text(side - margin, row, f"return {episode_return:+.1f}", TEXT, text_size, "rm")
