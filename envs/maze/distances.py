@@ -80,14 +80,20 @@ def _marked(digits: tuple[Words, ...], number: jax.Array, squares: Words) -> tup
 
 def at_most(distances: Distances, bound: jax.Array) -> Words:
     """Squares reached whose distance is at most `bound`, int32 [B], as packed boards."""
-    equal, less = distances.reached, tuple(jnp.zeros_like(word) for word in distances.reached)
+    num_digits = len(distances.digits)
+    digits = jnp.stack([jnp.stack(digit) for digit in distances.digits])  # [K, M, B]
     # Larger bounds than the digits can tell from each other hold for all.
-    bound = jnp.minimum(bound, (1 << len(distances.digits)) - 1)
-    for place in reversed(range(len(distances.digits))):
-        digit, wanted = distances.digits[place], packed.as_mask((bound >> place) & 1 != 0)
-        less = packed.either(less, packed.without(packed.where(wanted, equal), digit))
-        equal = packed.without(equal, tuple(word ^ wanted for word in digit))
-    return packed.either(less, equal)
+    bound = jnp.minimum(bound, (1 << num_digits) - 1)
+
+    def compare(number: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        equal, less = carry
+        place = num_digits - 1 - number
+        wanted, digit = packed.as_mask((bound >> place) & 1 != 0), digits[place]
+        return equal & ~(digit ^ wanted), less | (equal & wanted & ~digit)
+
+    reached = jnp.stack(distances.reached)
+    equal, less = jax.lax.fori_loop(0, num_digits, compare, (reached, jnp.zeros_like(reached)))
+    return tuple(equal | less)
 
 
 def as_grid(distances: Distances, size: int) -> jax.Array:

@@ -1,6 +1,6 @@
 """Levels for evaluation: random ones that are held out from training, and mazes of the literature."""
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -44,7 +44,7 @@ def held_out_layouts(
         ValueError: no maze of a difficulty that was asked for is held out, as where there are very few.
     """
     check(style, size)
-    draw = jax.jit(partial(_held_out_round, size=size, style=style))
+    draw = partial(_held_out_round, size=size, style=style)
     levels, found, marks = _on_host(draw(key, difficulty, distance, random_goal))
     known: set[int] = set()
     settled = _first_seen(marks, found, known)
@@ -72,6 +72,7 @@ def _on_host(tree: Any) -> Any:
     return jax.tree.map(np.array, tree)
 
 
+@partial(jax.jit, static_argnames=("size", "style"))
 def _held_out_round(
     key: jax.Array, difficulty: jax.Array, distance: jax.Array, random_goal: jax.Array, size: int, style: str
 ) -> tuple[Layout, jax.Array, jax.Array]:
@@ -106,7 +107,13 @@ def named_layouts(names: tuple[str, ...] = tuple(NAMED)) -> Layout:
     unknown = [name for name in names if name not in NAMED]
     if unknown:
         raise ValueError(f"no maze is called {unknown[0]!r}; there are {', '.join(NAMED)}")
-    plans = [parse(NAMED[name].text) for name in names]
+    index = jnp.array([list(NAMED).index(name) for name in names])
+    return jax.tree.map(lambda leaf: leaf[index], _all_named())
+
+
+@cache
+def _all_named() -> Layout:
+    plans = [parse(maze.text) for maze in NAMED.values()]
     walls = boards.pack(jnp.asarray(np.stack([plan.walls for plan in plans], axis=-1)))
     goal, start = (jnp.array([getattr(plan, end) for plan in plans]).T for end in ("goal", "start"))
-    return solved_layouts(walls, goal, start)
+    return jax.jit(solved_layouts)(walls, goal, start)

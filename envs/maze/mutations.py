@@ -18,7 +18,7 @@ FLIP, MOVE_START, MOVE_GOAL = range(3)
 def mutate(
     key: jax.Array,
     layouts: Layout,
-    num_edits: int,
+    num_edits: jax.Array | int,
     keep_solvable: jax.Array | bool = True,
     random_goal: jax.Array | bool = False,
 ) -> Layout:
@@ -31,7 +31,7 @@ def mutate(
     Args:
         key: `jax.random.key`.
         layouts: the parents, leading axis L.
-        num_edits: edits of each level; some may cancel.
+        num_edits: edits of each level, int []; some may cancel out.
         keep_solvable: True gives up levels without a path from start to goal for their parents, bool [].
         random_goal: whether the goal may move, bool [].
 

@@ -19,17 +19,28 @@ def choose(word: jax.Array, squares: Words, side: int) -> jax.Array:
     Returns:
         Row and column on the board with its border, int32 [2, B].
     """
-    counts = [jax.lax.population_count(board) for board in squares]
-    rank = random.index_below(word, sum(counts[1:], counts[0]))
-    chosen, base, first = squares[0], jnp.zeros_like(word), jnp.zeros_like(word)
-    passed = counts[0]
-    for index in range(1, len(squares)):
-        beyond = rank >= passed
-        chosen = jnp.where(beyond, squares[index], chosen)
-        base = jnp.where(beyond, passed, base)
-        first = jnp.where(beyond, jnp.uint32(WORD * index), first)
-        passed = passed + counts[index]
-    position = (first + nth_bit(chosen, rank - base)).astype(jnp.int32)
+    boards = jnp.stack(squares)  # [M, B]
+    zero = jnp.zeros_like(word)
+
+    # Loops, short as they are: XLA on CPU would otherwise compute again, for each word, what leads to it.
+    def count(index: jax.Array, total: jax.Array) -> jax.Array:
+        return total + jax.lax.population_count(boards[index])
+
+    rank = random.index_below(word, jax.lax.fori_loop(0, len(squares), count, zero))
+
+    def look(index: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        """Takes this word where all before it have `passed` bits, no more than the rank."""
+        passed, before, chosen, first = carry
+        here = rank >= passed
+        return (
+            passed + jax.lax.population_count(boards[index]),
+            jnp.where(here, passed, before),
+            jnp.where(here, boards[index], chosen),
+            jnp.where(here, (WORD * index).astype(jnp.uint32), first),
+        )
+
+    _, before, chosen, first = jax.lax.fori_loop(0, len(squares), look, (zero, zero, zero, zero))
+    position = (first + nth_bit(chosen, rank - before)).astype(jnp.int32)
     return jnp.stack([position // (side + 1) + 1, position % (side + 1) + 1])
 
 
