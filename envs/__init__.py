@@ -18,6 +18,7 @@ class Registered(NamedTuple):
 
 ENVIRONMENTS = {
     "Bikkle-v0": Registered("envs.bikkle:Bikkle", "envs.bikkle.render:frame"),
+    "Maze-v0": Registered("envs.maze:Maze", "envs.maze.render:frame"),
 }
 
 

@@ -64,7 +64,8 @@ class Canvas:
     ) -> None:
         """A rectangle with round corners."""
         (a, b), (c, d) = self.at(*corner), self.at(*opposite)
-        edges = (min(a, c), min(b, d), max(a, c), max(b, d))
+        # Pillow rounds in different ways with and without round corners.
+        edges = tuple(map(round, (min(a, c), min(b, d), max(a, c), max(b, d))))
         stroke = self.width_of(width)
         self.draw.rounded_rectangle(edges, radius * self.scale, fill=fill, outline=outline, width=stroke)
 
