@@ -9,6 +9,7 @@ training draws, larger ones and those of the literature among them.
 from dataclasses import dataclass, field
 from functools import partial
 
+from maze_report import report
 from maze_world import WorldOptions, Worlds, make_world
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
@@ -77,6 +78,7 @@ def build(config: Config) -> Experiment:
         num_devices=devices,
         build_program=partial(build_program, make, ppo),
         evaluate=worlds.evaluate,
+        report=partial(report, worlds),
         return_metric="solve_rate",
     )
 
