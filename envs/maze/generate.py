@@ -1,7 +1,5 @@
 """Walls of random mazes, in batch: boards, uint32 [N, W, B], see `envs.maze.boards`; a set bit is a wall."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 
@@ -68,19 +66,22 @@ def stream(seeds: jax.Array, number: int) -> jax.Array:
 
 
 def carved(tree: Tree, size: int) -> jax.Array:
-    """Free squares of the maze that a spanning tree of its cells makes: uint32 [N, W, B]."""
+    """Free squares of the maze that a spanning tree of its cells makes: uint32 [N, W, B].
+
+    Cell (i, j) is square (2 i + 1, 2 j + 1), and the way on which it is left begins with a square beside it.
+    """
     side = (size - 1) // 2
-    east, south = spanning_trees.passages(tree, side)
-    words = boards.num_words(size)
-    nothing = jnp.zeros((words, east[0].shape[0]), jnp.uint32)
-    rows = [nothing]
-    for row in range(side):
-        take = partial(_row_of_cells, row=row, side=side, num_words=words)
-        cells = jnp.stack([jnp.full_like(east[0], _odd_columns(word, side)) for word in range(words)])
-        corridors = spread(take(east))
-        across = jnp.concatenate([nothing[:1], corridors[:-1] >> 30])  # the last corridor of each word
-        rows += [cells | corridors << 2 | across, spread(take(south)) << 1]
-    return jnp.stack(rows)
+    boards_of_tree = (tree.vertical, tree.forward, tree.inner)
+    vertical, forward, inner = (_cell_rows(board, side) for board in boards_of_tree)
+    west, east = (inner & ~vertical & turned for turned in (~forward, forward))
+    north, south = (inner & vertical & turned for turned in (~forward, forward))
+    cells = jnp.array([_odd_columns(word, side) for word in range(boards.num_words(size))], jnp.uint32)
+    # The last cell of a word opens the first square of the next word.
+    across = jnp.pad(spread(east)[:, :-1] >> 30, ((0, 0), (1, 0), (0, 0)))
+    within_rows = cells[:, None] | spread(west) | spread(east) << 2 | across
+    between_rows = spread(south | boards.north(north)) << 1
+    rows = jnp.stack([within_rows, between_rows], axis=1).reshape(size - 1, *within_rows.shape[1:])
+    return jnp.concatenate([jnp.zeros_like(rows[:1]), rows])
 
 
 def _odd_columns(word: int, side: int) -> int:
@@ -88,14 +89,14 @@ def _odd_columns(word: int, side: int) -> int:
     return sum(1 << (2 * cell + 1) for cell in range(16) if 16 * word + cell < side)
 
 
-def _row_of_cells(a: Words, row: int, side: int, num_words: int) -> jax.Array:
-    """One row of a packed board, sixteen cells a word: uint32 [W, B]."""
+def _cell_rows(a: Words, side: int) -> jax.Array:
+    """A packed board row by row, sixteen cells a word: uint32 [side, W, B]."""
     pieces = []
-    for word in range(num_words):
-        cells = min(16, max(0, side - 16 * word))
-        piece = packed.taken(a, row * (side + 1) + 16 * word)
-        pieces.append(piece & jnp.uint32((1 << cells) - 1))
-    return jnp.stack(pieces)
+    for row in range(side):
+        for first in range(0, side + 1, 16):
+            cells = (1 << min(16, side - first)) - 1
+            pieces.append(packed.taken(a, row * (side + 1) + first) & jnp.uint32(cells))
+    return jnp.stack(pieces).reshape(side, -1, *a[0].shape)
 
 
 def spread(cells: jax.Array) -> jax.Array:

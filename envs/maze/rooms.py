@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from envs import random
-from envs.maze import boards
+from envs.maze import boards, packed
+from envs.maze.packed import Words
 
 CELLS_PER_ROOM = 12
 SMALLEST = 2
@@ -37,13 +38,13 @@ def carve_rooms(seeds: jax.Array, walls: jax.Array) -> jax.Array:
 
     rooms = jax.lax.fori_loop(0, num_rooms, add, jnp.zeros_like(walls))
     corner = boards.single(jnp.int32(size - 2), jnp.int32(size - 2), size)[..., None]
-    kept = rooms | corner
+    kept = packed.pack(rooms | corner)
 
-    def cut_back(_: jax.Array, free: jax.Array) -> jax.Array:
-        return free & (kept | beside_several(free))
+    def cut_back(_: jax.Array, free: Words) -> Words:
+        return packed.both(free, packed.either(kept, beside_several(free, size - 2)))
 
-    free = boards.full(size)[..., None] & ~walls | rooms
-    return boards.full(size)[..., None] & ~jax.lax.fori_loop(0, side, cut_back, free)
+    free = jax.lax.fori_loop(0, side, cut_back, packed.pack(rooms | ~walls))
+    return boards.full(size)[..., None] & ~packed.unpack(free, size)
 
 
 def _span(words: jax.Array, side: int) -> tuple[jax.Array, jax.Array]:
@@ -56,13 +57,20 @@ def _span(words: jax.Array, side: int) -> tuple[jax.Array, jax.Array]:
 
 def rectangle(top: jax.Array, left: jax.Array, height: jax.Array, width: jax.Array, size: int) -> jax.Array:
     """Boards with a rectangle of set squares: int32 [B] each -> uint32 [N, W, B]."""
-    index = jnp.arange(size)[:, None]
-    rows = (index >= top) & (index < top + height)
-    columns = (index >= left) & (index < left + width)
-    return boards.pack(rows[:, None] & columns[None])
+    rows = jnp.arange(size)[:, None, None]
+    columns = _below(left + width, size) & ~_below(left, size)
+    return jnp.where((rows >= top) & (rows < top + height), columns, jnp.uint32(0))
 
 
-def beside_several(free: jax.Array) -> jax.Array:
-    """Squares with two free neighbours or more: uint32 [N, W, B]."""
-    north, south, west, east = (move(free) for move in (boards.north, boards.south, boards.west, boards.east))
-    return (north & south) | (west & east) | ((north | south) & (west | east))
+def _below(column: jax.Array, size: int) -> jax.Array:
+    """Bits of the columns before one: int32 [B] -> uint32 [W, B]."""
+    first = boards.WORD * jnp.arange(boards.num_words(size))[:, None]
+    count = jnp.clip(column - first, 0, boards.WORD).astype(jnp.uint32)
+    return jnp.where(count == boards.WORD, jnp.uint32(packed.FULL), (jnp.uint32(1) << count) - 1)
+
+
+def beside_several(free: Words, side: int) -> Words:
+    """Squares with two free neighbours or more, as packed boards; mask the result."""
+    north, west, east, south = packed.moves(free, side)
+    across = packed.both(packed.either(north, south), packed.either(west, east))
+    return packed.either(packed.both(north, south), packed.both(west, east), across)

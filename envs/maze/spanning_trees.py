@@ -193,17 +193,3 @@ def lowest(a: Words) -> Words:
         first.append(jnp.where(found, jnp.uint32(0), word & (0 - word)))
         found = found | (word != 0)
     return tuple(first)
-
-
-def passages(tree: Tree, side: int) -> tuple[Words, Words]:
-    """Cells that the tree joins with the cell to their east, and with the cell to their south."""
-    lengthwise = packed.both(tree.inner, tree.vertical)
-    sideways = packed.without(tree.inner, tree.vertical)
-    east = packed.either(
-        packed.both(sideways, tree.forward), packed.lowered(packed.without(sideways, tree.forward), 1)
-    )
-    south = packed.either(
-        packed.both(lengthwise, tree.forward),
-        packed.lowered(packed.without(lengthwise, tree.forward), side + 1),
-    )
-    return east, south
