@@ -83,15 +83,19 @@ def test_a_continuous_policy_learns_where_to_go():
     np.testing.assert_allclose(action[..., 0], np.tile([0.5, -0.5], (5, 1)), atol=0.15)
 
 
-@pytest.mark.parametrize("name", ["attention", "deepsets", "mlp"])
-def test_the_ratio_is_one_before_the_first_gradient_step(name):
-    # One minibatch, one epoch: everything measured in the update is measured before the only step.
+@pytest.mark.parametrize(
+    ("name", "normalized"), [("attention", False), ("deepsets", False), ("mlp", False), ("attention", True)]
+)
+def test_the_ratio_is_one_before_the_first_gradient_step(name, normalized):
+    # One minibatch, one epoch: everything measured in an update is measured before its only step. In the
+    # second update, the moments of the observations have moved.
     env = Bikkle(4)
     network = make_actor_critic(env, env.default_params, name, NetworkConfig(width=16))
     config = CONFIG.replace(env_params=env.default_params, num_epochs=1, num_minibatches=1)
-    _, metrics = jax.jit(partial(train, make_ppo(env, network), num_updates=1))(config, jax.random.key(0))
-    assert metrics["approx_kl"].total[0] / metrics["approx_kl"].weight[0] < 1e-10
-    assert metrics["clip_fraction"].total[0] == 0
+    config = config.replace(normalize_observations=normalized)
+    _, metrics = jax.jit(partial(train, make_ppo(env, network), num_updates=2))(config, jax.random.key(0))
+    assert (metrics["approx_kl"].total / metrics["approx_kl"].weight < 1e-10).all()
+    assert (metrics["clip_fraction"].total == 0).all()
 
 
 def test_microbatches_change_nothing_but_the_speed():

@@ -22,7 +22,14 @@ from purerl import losses
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.levels import LevelTrace, forget_renewed, fresh_levels, level_outcome
 from purerl.metrics import as_mean, as_means, pack, unpack_sum
-from purerl.normalize import Moments, init_moments, update_moments
+from purerl.normalize import (
+    Moments,
+    init_moments,
+    init_observation_moments,
+    normalize_observation,
+    update_moments,
+    update_observation_moments,
+)
 from purerl.permutation import grid_permutation
 from purerl.returns import gae, running_returns
 from purerl.rollout import init_actor, unroll
@@ -32,11 +39,19 @@ from purerl.types import Algorithm, Curriculum, LevelOutcome, Metrics, PyTree, T
 
 @struct.dataclass
 class Learner:
-    """Parameters of the network, state of the optimiser (flat), and moments of the discounted return."""
+    """What learning changes.
+
+    Attributes:
+        params: of the network.
+        optimizer: state of the optimiser, for all parameters as one flat vector.
+        return_moments: of the discounted return, which rewards are divided by.
+        observation_moments: of the observations; None where they are not normalised.
+    """
 
     params: PyTree
     optimizer: PyTree
     return_moments: Moments
+    observation_moments: PyTree
 
 
 @struct.dataclass
@@ -166,6 +181,7 @@ def learn(
 
     def step(carry, index):
         flat_params, optimizer_state = carry
+
         def accumulate(total, part):
             taken = jax.tree.map(lambda leaf: leaf[part], samples)
             gradient, metrics = jax.grad(loss, has_aux=True)(flat_params, taken)
@@ -196,6 +212,13 @@ def action_metrics(action: jax.Array, space: Any) -> Metrics:
     }
 
 
+def seen(learner: Learner, observation: PyTree) -> PyTree:
+    """What the network sees of observations, leaves [..., *shape]."""
+    if learner.observation_moments is None:
+        return observation
+    return normalize_observation(learner.observation_moments, observation)
+
+
 def make_ppo(
     env: Any, network: Any, axis_name: str | None = None, curriculum: Curriculum | None = None
 ) -> Algorithm:
@@ -216,8 +239,14 @@ def make_ppo(
         choice = levels.init(pool_key, config.env_params, num_levels)
         actor = init_actor(config.env_params, choice.pool, actor_key, num_envs, config.stagger)
         params = network.init(network_key, actor.observation)
-        optimizer = make_optimizer(config, jnp.float32(0.0)).init(ravel_pytree(params)[0])
-        learner = Learner(params=params, optimizer=optimizer, return_moments=init_moments())
+        learner = Learner(
+            params=params,
+            optimizer=make_optimizer(config, jnp.float32(0.0)).init(ravel_pytree(params)[0]),
+            return_moments=init_moments(),
+            observation_moments=(
+                init_observation_moments(actor.observation) if config.normalize_observations else None
+            ),
+        )
         return TrainState(learner=learner, actor=actor, curriculum=choice, key=key, num_updates=jnp.int32(0))
 
     def update(state: TrainState, config: PPOConfig) -> tuple[TrainState, Metrics]:
@@ -225,12 +254,12 @@ def make_ppo(
         learner, pool = state.learner, state.curriculum.pool
 
         def act(observation, act_key):
-            policy, value = network.apply(learner.params, observation)
+            policy, value = network.apply(learner.params, seen(learner, observation))
             action, log_prob = policy.sample_and_log_prob(seed=act_key)
             return action, log_prob, value
 
         def value_of(observation):
-            return network.apply(learner.params, observation, method="value")
+            return network.apply(learner.params, seen(learner, observation), method="value")
 
         actor, transitions, trace, metrics = unroll(
             env=env,
@@ -252,6 +281,7 @@ def make_ppo(
             config,
             axis_name,
         )
+        batch = dataclasses.replace(batch, observation=seen(learner, batch.observation))
         rate = learning_rate(config, state.num_updates)
         learner, learn_metrics = learn(network, learner, batch, shuffle_key, rate, config, axis_name)
         progress = jnp.minimum((state.num_updates + 1) / config.total_updates, 1.0)
@@ -263,6 +293,12 @@ def make_ppo(
         metrics["explained_variance"] = as_mean(losses.explained_variance(batch.value, batch.target))
         metrics["learning_rate"] = as_mean(rate)
         slot = forget_renewed(actor.slot, renewed)
+        if config.normalize_observations:
+            # Not before: acting and learning must see the same.
+            observation_moments = update_observation_moments(
+                learner.observation_moments, transitions.observation, axis_name
+            )
+            learner = dataclasses.replace(learner, observation_moments=observation_moments)
         state = TrainState(
             learner=dataclasses.replace(learner, return_moments=moments),
             actor=dataclasses.replace(actor, discounted_return=discounted, slot=slot),
@@ -273,7 +309,7 @@ def make_ppo(
         return state, sum_across(metrics, axis_name)
 
     def policy(learner: Learner, observation: PyTree, key: jax.Array, deterministic: bool) -> jax.Array:
-        distribution, _ = network.apply(learner.params, observation)
+        distribution, _ = network.apply(learner.params, seen(learner, observation))
         return distribution.mode() if deterministic else distribution.sample(seed=key)
 
     return Algorithm(

@@ -27,6 +27,8 @@ class PPOConfig:
     """Start the environments at random ages, so that they do not all reset in the same step."""
     normalize_rewards: bool = struct.field(pytree_node=False, default=True)
     """Divide rewards by the running standard deviation of the discounted return."""
+    normalize_observations: bool = struct.field(pytree_node=False, default=False)
+    """Show the network observations in units of their running standard deviation."""
     learning_rate: float = 1e-3
     """Step size of Adam at the start."""
     final_learning_rate: float = 0.0
