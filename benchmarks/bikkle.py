@@ -4,23 +4,16 @@
 """
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
-import tyro
-from jax.sharding import Mesh, PartitionSpec
-from rich.console import Console
 
-from benchmarks.rows import Row, as_array, median_seconds, save, write_page
+from benchmarks.rows import ROOT, Row, as_array, median_seconds, on_all_devices, run_script, take
 from envs.bikkle import PROTOCOLS, Bikkle
 from envs.bikkle import scripted as controllers
 from envs.bikkle.protocols import protocol_params
@@ -29,10 +22,8 @@ from purerl.evaluate import summarize
 from purerl.levels import make_pool
 from purerl.networks import NetworkConfig, make_actor_critic
 from purerl.rollout import init_actor, step_environments
-from purerl.runtime import enable_compilation_cache
 from purerl.train import build_program, usable_devices
 
-ROOT = Path(__file__).parent.parent
 SCRIPT = "experiments/ppo_bikkle.py"
 CONTROLLERS = ROOT / "envs" / "bikkle" / "controller_returns.json"
 FLOORS = {
@@ -53,8 +44,7 @@ def stepping() -> list[Row]:
     num_envs, num_steps = 1024, 1000
     env = Bikkle(max_pellets=4)
     params = as_array(PROTOCOLS["continuing_4"].params)
-    devices = jax.local_devices()
-    local = num_envs // len(devices)
+    local = num_envs // jax.local_device_count()
 
     def run(keys):
         age_key, pool_key, run_key = jax.random.split(keys[0], 3)
@@ -69,11 +59,7 @@ def stepping() -> list[Row]:
 
         return jax.lax.scan(step, actor, jax.random.split(run_key, num_steps))[1].sum()[None]
 
-    spec = PartitionSpec("devices")
-    mesh = Mesh(np.array(devices), ("devices",))
-    program = jax.jit(jax.shard_map(run, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False))
-    keys = jax.random.split(jax.random.key(0), len(devices))
-    rate = num_envs * num_steps / median_seconds(lambda: program(keys))
+    rate = num_envs * num_steps / median_seconds(on_all_devices(run))
     command = "python -m benchmarks.bikkle --only stepping"
     return [Row("arena stepping", rate, "steps/s", 9200, 1e6, 4e6, command)]
 
@@ -121,7 +107,7 @@ def default_command() -> list[Row]:
     """The experiment as a user runs it, without compiled programs in the cache."""
     command = f"python {SCRIPT}"
     with tempfile.TemporaryDirectory() as room:
-        summary, wall = run_script(Path(room), "run")
+        summary, wall = run_script(SCRIPT, Path(room), "run")
     rows = [
         Row("default command, wall time", wall, "s", None, 180, 90, command, lower_is_better=True),
         Row("default command, training", summary["steps_per_second"], "steps/s", None, None, None, command),
@@ -134,7 +120,8 @@ def cache() -> list[Row]:
     options = ("--total-steps", "2e5", "--eval-episodes", "16")
     command = f"python {SCRIPT} {' '.join(options)}"
     with tempfile.TemporaryDirectory() as room:
-        seconds = [run_script(Path(room), name, *options)[0]["compile_seconds"] for name in ("one", "two")]
+        summaries = [run_script(SCRIPT, Path(room), name, *options)[0] for name in ("one", "two")]
+    seconds = [summary["compile_seconds"] for summary in summaries]
     return [
         Row("compilation, first run", seconds[0], "s", None, 8, 4, command, lower_is_better=True),
         Row(
@@ -156,7 +143,7 @@ def five_seeds() -> list[Row]:
     """How many of five seeds reach every floor."""
     command = f"python {SCRIPT} --num-seeds 5"
     with tempfile.TemporaryDirectory() as room:
-        summary, _ = run_script(Path(room), "seeds", "--num-seeds", "5")
+        summary, _ = run_script(SCRIPT, Path(room), "seeds", "--num-seeds", "5")
     reached = [
         all(
             summary["eval"][protocol][gaze]["per_seed"][seed] >= floor
@@ -172,7 +159,7 @@ def first_touch() -> list[Row]:
     options = ("--protocol", "first_touch_4")
     command = f"python {SCRIPT} {' '.join(options)}"
     with tempfile.TemporaryDirectory() as room:
-        summary, _ = run_script(Path(room), "touch", *options)
+        summary, _ = run_script(SCRIPT, Path(room), "touch", *options)
     cells = summary["eval"]["first_touch_4"]
     return [
         Row(
@@ -186,16 +173,6 @@ def first_touch() -> list[Row]:
         )
         for gaze, (floor, aim, baseline) in FIRST_TOUCH_FLOORS.items()
     ]
-
-
-def run_script(room: Path, name: str, *options: str) -> tuple[dict, float]:
-    """Runs the experiment with a cache of its own; returns its summary and the wall time in seconds."""
-    started = time.perf_counter()
-    command = [sys.executable, str(ROOT / SCRIPT), "--run-dir", str(room / name), *options]
-    environment = os.environ | {"PURERL_CACHE_DIR": str(room / "cache")}
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-    wall = time.perf_counter() - started
-    return json.loads((room / name / "summary.json").read_text()), wall
 
 
 def scripted() -> list[Row]:
@@ -229,30 +206,5 @@ MEASURES: dict[str, Callable[[], list[Row]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Options:
-    """Measure the Bikkle experiment and print a table."""
-
-    only: tuple[str, ...] = tuple(MEASURES)
-    """Which measures to take, in this order."""
-    out: Path = ROOT / "benchmarks" / "results" / "bikkle.json"
-    """Where the rows are written; rows of other names in it stay."""
-    page: Path = ROOT / "docs" / "benchmarks.md"
-    """Page whose table is made from these rows."""
-
-
-def main(options: Options) -> None:
-    """Takes the measures one after another and writes after each."""
-    unknown = [name for name in options.only if name not in MEASURES]
-    if unknown:
-        sys.exit(f"error: no measure is called {unknown[0]!r}; there are {', '.join(MEASURES)}")
-    enable_compilation_cache()
-    console = Console()
-    for name in options.only:
-        console.print(f"{name} ...", highlight=False)
-        save(options.out, MEASURES[name](), console)
-        write_page(options.page, options.out)
-
-
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    take("bikkle", MEASURES, str(__doc__))

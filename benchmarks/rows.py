@@ -1,8 +1,11 @@
-"""A benchmark's result: rows of name, value, unit, baseline and ratio, with the machine that made them."""
+"""What benchmarks share: rows of name, value, unit, baseline and ratio, how to take and to write them."""
 
 import dataclasses
 import json
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +13,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import tyro
+from jax.sharding import Mesh, PartitionSpec
 from rich.console import Console
 from rich.table import Table
 
 from purerl import runs
+from purerl.runtime import enable_compilation_cache
+
+ROOT = Path(__file__).parent.parent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +53,59 @@ class Row:
     def ratio(self) -> float | None:
         """The value over the baseline."""
         return None if not self.baseline else self.value / self.baseline
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a benchmark's command takes."""
+
+    only: tuple[str, ...]
+    """Which measures to take, in this order."""
+    out: Path
+    """Where the rows are written; rows of other names in it stay."""
+    page: Path = ROOT / "docs" / "benchmarks.md"
+    """Page whose table is made from these rows."""
+
+
+def take(name: str, measures: dict[str, Callable[[], list[Row]]], description: str) -> None:
+    """Reads the command line, takes the measures one after another and writes after each.
+
+    Args:
+        name: of the file of results, and of the table on the page.
+        measures: by name.
+        description: what `--help` says.
+    """
+    results = ROOT / "benchmarks" / "results" / f"{name}.json"
+    options = tyro.cli(Options, description=description, default=Options(tuple(measures), results))
+    unknown = [name for name in options.only if name not in measures]
+    if unknown:
+        sys.exit(f"error: no measure is called {unknown[0]!r}; there are {', '.join(measures)}")
+    enable_compilation_cache()
+    console = Console()
+    for chosen in options.only:
+        console.print(f"{chosen} ...", highlight=False)
+        save(options.out, measures[chosen](), console)
+        write_page(options.page, options.out)
+
+
+def on_all_devices(run: Callable[[jax.Array], Any]) -> Callable[[], Any]:
+    """A call that runs a function on each local device: its keys are [1], its results have a leading axis."""
+    devices = jax.local_devices()
+    spec = PartitionSpec("devices")
+    mesh = Mesh(np.array(devices), ("devices",))
+    program = jax.jit(jax.shard_map(run, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False))
+    keys = jax.random.split(jax.random.key(0), len(devices))
+    return lambda: program(keys)
+
+
+def run_script(script: str, room: Path, name: str, *options: str) -> tuple[dict, float]:
+    """Runs an experiment with a cache of its own; returns its summary and the wall time in seconds."""
+    started = time.perf_counter()
+    command = [sys.executable, str(ROOT / script), "--run-dir", str(room / name), *options]
+    environment = os.environ | {"PURERL_CACHE_DIR": str(room / "cache")}
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    wall = time.perf_counter() - started
+    return json.loads((room / name / "summary.json").read_text()), wall
 
 
 def machine() -> dict[str, Any]:
