@@ -63,6 +63,8 @@ class Config(RunOptions):
     """Update in which the loss of the first seed becomes NaN."""
     seconds_per_chunk: float = 0.0
     """How long each chunk sleeps."""
+    num_fast_chunks: int = 0
+    """How many chunks come before the first that sleeps."""
     tally_devices: bool = False
     """Whether the state holds one number for each device."""
     algorithm: FakeConfig = field(default_factory=FakeConfig)
@@ -140,13 +142,13 @@ class Program:
         keys = jax.vmap(jax.random.key)(1000 * num_devices + jnp.arange(seed, seed + num_seeds))
         self.init = lambda: init(keys)
         self.state_shape = jax.eval_shape(init, keys)
-        self.seconds = config.seconds_per_chunk
+        self.seconds = iter([0.0] * config.num_fast_chunks + [config.seconds_per_chunk] * self.num_chunks)
         self.nan_at_update = jnp.full(num_seeds, -1).at[0].set(config.nan_at_update)
 
     def chunk(self, state):
         # Like a compiled program, keep Python from running its signal handlers meanwhile.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        time.sleep(self.seconds)
+        time.sleep(next(self.seconds))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return self.compiled(state, self.nan_at_update)
 

@@ -12,7 +12,7 @@ from purerl import checkpoint, interrupt, runs
 from purerl.logging import records
 
 SCRIPT = Path(__file__).parent / "fake_experiment.py"
-SECONDS_PER_CHUNK = 4
+SECONDS_PER_CHUNK = 5
 AT_ONCE = 2.5
 """Seconds: far below those of a chunk, and enough for a busy machine."""
 
@@ -21,9 +21,9 @@ AT_ONCE = 2.5
 def running(tmp_path):
     """A run that has a chunk behind it, which is saved, and has begun another one."""
     run_dir = tmp_path / "run"
-    slow = ("--seconds-per-chunk", str(SECONDS_PER_CHUNK), "--checkpoint-every-chunks", "1")
+    slow = ("--seconds-per-chunk", str(SECONDS_PER_CHUNK), "--num-fast-chunks", "2")
     process = subprocess.Popen(
-        [sys.executable, str(SCRIPT), *slow, "--run-dir", str(run_dir)],
+        [sys.executable, str(SCRIPT), *slow, "--checkpoint-every-chunks", "1", "--run-dir", str(run_dir)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -32,6 +32,7 @@ def running(tmp_path):
         while not (run_dir / runs.CHECKPOINTS / "chunk-00000001").exists():
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.01)
+        time.sleep(1)  # by now the next chunk has begun
         yield process, run_dir
     finally:
         process.kill()
