@@ -15,7 +15,7 @@ import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from purerl import cli
 from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig, check_ppo
-from purerl.networks import NetworkConfig, NetworkName, make_actor_critic
+from purerl.networks import NetworkConfig, SetNetworkName, make_actor_critic
 from purerl.runs import Experiment, RunOptions, Steps
 from purerl.train import build_program, usable_devices
 
@@ -30,7 +30,7 @@ class Config(RunOptions):
     """Evaluation episodes for each seed, protocol and gaze."""
     protocol: ProtocolName = "mixture"
     """Arena to train on."""
-    network: NetworkName = "attention"
+    network: SetNetworkName = "attention"
     """Encoder of the observations."""
     ppo: PPOConfig = field(
         default_factory=lambda: PPOConfig(

@@ -2,10 +2,20 @@
 
 from purerl.networks.actor_critic import (
     ActorCritic,
+    GridNetworkName,
     NetworkConfig,
     NetworkName,
+    SetNetworkName,
     check_network,
     make_actor_critic,
 )
 
-__all__ = ["ActorCritic", "NetworkConfig", "NetworkName", "check_network", "make_actor_critic"]
+__all__ = [
+    "ActorCritic",
+    "GridNetworkName",
+    "NetworkConfig",
+    "NetworkName",
+    "SetNetworkName",
+    "check_network",
+    "make_actor_critic",
+]

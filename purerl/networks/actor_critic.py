@@ -10,10 +10,22 @@ import jax.numpy as jnp
 from flax import struct
 
 from purerl.networks.encoders import DeepSetsEncoder, MLPEncoder, SetAttentionEncoder
+from purerl.networks.grids import (
+    AGENT_CHANNEL,
+    PropagationEncoder,
+    Readout,
+    Recurrence,
+    RecurrentConvEncoder,
+    ResidualConvEncoder,
+)
 from purerl.networks.layers import MLP, Dense
 from purerl.types import PyTree
 
-NetworkName = Literal["attention", "deepsets", "mlp"]
+SetNetworkName = Literal["attention", "deepsets", "mlp"]
+"""Networks for observations made of tokens."""
+GridNetworkName = Literal["mlp", "cnn", "recurrent"]
+"""Networks for observations that are a grid of cells; "mlp" takes any observation."""
+NetworkName = Literal["attention", "deepsets", "mlp", "cnn", "recurrent"]
 
 
 @struct.dataclass
@@ -21,7 +33,8 @@ class NetworkConfig:
     """Shape of the actor and the critic; every field changes the compiled program."""
 
     width: int = struct.field(pytree_node=False, default=32)
-    """Width of the embeddings (attention, deepsets) or of each hidden layer (mlp)."""
+    """Width of the embeddings (attention, deepsets), of each hidden layer (mlp) or of what is read from the
+    grid (cnn, recurrent)."""
     num_heads: int = struct.field(pytree_node=False, default=4)
     """Attention heads; must divide the width."""
     num_self_layers: int = struct.field(pytree_node=False, default=0)
@@ -32,6 +45,20 @@ class NetworkConfig:
     """Hidden width of the feed-forward sub-layers."""
     num_layers: int = struct.field(pytree_node=False, default=2)
     """Hidden layers of the mlp network."""
+    channels: int = struct.field(pytree_node=False, default=16)
+    """Features of each cell (cnn, recurrent)."""
+    num_blocks: int = struct.field(pytree_node=False, default=4)
+    """Residual blocks of two convolutions (cnn); information travels two cells in each."""
+    recurrence: Recurrence = struct.field(pytree_node=False, default="propagate")
+    """What is iterated (recurrent): the spread of values from cell to cell, or a convolution."""
+    num_maps: int = struct.field(pytree_node=False, default=4)
+    """Maps of values that spread (recurrent, propagate)."""
+    num_iterations: int = struct.field(pytree_node=False, default=0)
+    """Iterations, each carries information one cell further (recurrent); 0 for half the number of cells. The
+    parameters do not depend on it."""
+    readout: Readout = struct.field(pytree_node=False, default="agent")
+    """Where features are read (cnn, and recurrent with convolve): at the agent's cell, with the mean and
+    maximum of all cells, which fits any size of grid; or everywhere."""
     head_width: int = struct.field(pytree_node=False, default=64)
     """Hidden width of the policy head and of the value head; 0 for linear heads."""
     activation: Literal["relu", "gelu", "tanh", "silu"] = struct.field(pytree_node=False, default="relu")
@@ -50,6 +77,17 @@ def make_encoder(name: NetworkName, config: NetworkConfig, module_name: str) -> 
     """
     if name == "mlp":
         return MLPEncoder((config.width,) * config.num_layers, config.activation, name=module_name)
+    if name == "cnn":
+        return ResidualConvEncoder(
+            channels=config.channels,
+            num_blocks=config.num_blocks,
+            width=config.width,
+            activation=config.activation,
+            readout=config.readout,
+            name=module_name,
+        )
+    if name == "recurrent":
+        return _make_recurrent(config, module_name)
     if name == "deepsets":
         return DeepSetsEncoder(config.width, config.activation, name=module_name)
     return SetAttentionEncoder(
@@ -58,6 +96,26 @@ def make_encoder(name: NetworkName, config: NetworkConfig, module_name: str) -> 
         num_self_layers=config.num_self_layers,
         num_summary_layers=config.num_summary_layers,
         feed_forward=config.feed_forward,
+        activation=config.activation,
+        name=module_name,
+    )
+
+
+def _make_recurrent(config: NetworkConfig, module_name: str) -> nn.Module:
+    if config.recurrence == "convolve":
+        return RecurrentConvEncoder(
+            channels=config.channels,
+            num_iterations=config.num_iterations,
+            width=config.width,
+            activation=config.activation,
+            readout=config.readout,
+            name=module_name,
+        )
+    return PropagationEncoder(
+        channels=config.channels,
+        num_maps=config.num_maps,
+        num_iterations=config.num_iterations,
+        width=config.width,
         activation=config.activation,
         name=module_name,
     )
@@ -123,11 +181,11 @@ def make_actor_critic(
     Args:
         env: an environment; its action space is discrete (has `n`) or a box.
         params: its parameters.
-        name: encoder; "attention" and "deepsets" need token observations.
+        name: encoder; "attention" and "deepsets" need token observations, "cnn" and "recurrent" grids.
         config: sizes; the defaults of `NetworkConfig` where absent.
 
     Raises:
-        ValueError: where heads do not divide the width, or tokens are needed and not observed.
+        ValueError: where heads do not divide the width, or tokens or a grid are needed and not observed.
     """
     config = config or NetworkConfig()
     check_network(env, params, name, config)
@@ -139,7 +197,7 @@ def make_actor_critic(
 
 def check_network(env: Any, params: Any, name: NetworkName, config: NetworkConfig) -> None:
     """Raises ValueError, with one line that names the remedy, where a network cannot be built."""
-    for field in ("width", "num_heads", "feed_forward", "num_layers"):
+    for field in ("width", "num_heads", "feed_forward", "num_layers", "channels", "num_blocks", "num_maps"):
         if getattr(config, field) < 1:
             raise ValueError(f"{field} = {getattr(config, field)} must be at least 1")
     if config.initial_std <= 0:
@@ -150,5 +208,17 @@ def check_network(env: Any, params: Any, name: NetworkName, config: NetworkConfi
         raise ValueError(
             "num_self_layers and num_summary_layers are both 0; attention needs at least one layer"
         )
-    if name != "mlp" and not hasattr(env.observation_space(params), "spaces"):
+    for field in ("head_width", "num_iterations"):
+        if getattr(config, field) < 0:
+            raise ValueError(f"{field} = {getattr(config, field)} must be 0 or more")
+    space = env.observation_space(params)
+    if name in ("attention", "deepsets") and not hasattr(space, "spaces"):
         raise ValueError(f"network {name!r} needs observations made of tokens; use network 'mlp' here")
+    if name in ("cnn", "recurrent"):
+        shape = getattr(space, "shape", None)
+        if shape is None or len(shape) != 3 or shape[2] <= AGENT_CHANNEL:
+            seen = f"of shape {tuple(shape)}" if shape is not None else "made of tokens"
+            raise ValueError(
+                f"network {name!r} needs a grid [height, width, channels] with the agent in channel "
+                f"{AGENT_CHANNEL}, not an observation {seen}; observe the grid, or use network 'mlp'"
+            )
