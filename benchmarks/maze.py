@@ -5,11 +5,14 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from benchmarks.rows import Row, median_seconds, on_all_devices, take
+from benchmarks.rows import Row, as_array, median_seconds, on_all_devices, take
 from envs import random
+from envs.maze import Maze, maze_levels
 from envs.maze.generate import STYLES, generate
 from envs.maze.levels import Layout, training_layouts
-from purerl.types import PyTree
+from purerl.levels import plain_pool
+from purerl.rollout import ActorState, init_actor, step_environments
+from purerl.types import LevelPool, PyTree
 
 BATCH, NUM_BATCHES = 4096, 8
 ORIGINAL = {9: 103e3, 15: 31e3}
@@ -37,6 +40,56 @@ def styles() -> list[Row]:
         Row(f"generation, 9 x 9, {style}, difficulty 0.5", rate, "mazes/s", command=command)
         for style, rate in rates.items()
     ]
+
+
+def stepping() -> list[Row]:
+    """1,024 mazes of 9 x 9, grid observed, random actions, resets from a pool of as many levels.
+
+    Once with fresh levels every 16 steps, which is more of them than episodes that begin; once without.
+    """
+    command = "python -m benchmarks.maze --only stepping"
+    fresh, same = stepping_rate(fresh=True), stepping_rate(fresh=False)
+    return [
+        Row("stepping, fresh levels every 16 steps", fresh, "steps/s", 0.47e6, 8e6, 20e6, command),
+        Row("stepping, the same levels", same, "steps/s", 8.0e6, command=command),
+    ]
+
+
+def stepping_rate(fresh: bool) -> float:
+    """Steps per second on all devices together."""
+    num_envs, num_steps, num_rollouts = 1024, 16, 64
+    env = Maze()
+    params, levels = as_array(env.default_params), maze_levels(env)
+    local = num_envs // jax.local_device_count()
+
+    def draw_pool(key: jax.Array) -> LevelPool:
+        states = levels.generate(key, params, jnp.ones(local))
+        return plain_pool(jax.vmap(levels.observe, (0, None))(states, params), states)
+
+    def run(keys: jax.Array) -> PyTree:
+        pool_key, age_key, run_key = jax.random.split(keys[0], 3)
+        pool = draw_pool(pool_key)
+        actor = init_actor(params, pool, age_key, local, stagger=True)
+
+        def rollout(actor: ActorState, key: jax.Array) -> tuple[ActorState, jax.Array]:
+            fresh_key, act_key, step_key = jax.random.split(key, 3)
+            current = draw_pool(fresh_key) if fresh else pool
+            # Four actions: the remainder of a random byte is uniform.
+            actions = jax.random.bits(act_key, (num_steps, local), jnp.uint8) % env.num_actions
+            actions = actions.astype(jnp.int32)
+
+            def step(actor: ActorState, inputs: tuple) -> tuple[ActorState, jax.Array]:
+                action, key = inputs
+                actor, result, _ = step_environments(env, params, actor, current, action, key)
+                return actor, result.reward.sum()
+
+            actor, rewards = jax.lax.scan(step, actor, (actions, jax.random.split(step_key, num_steps)))
+            return actor, rewards.sum()
+
+        actor, rewards = jax.lax.scan(rollout, actor, jax.random.split(run_key, num_rollouts))
+        return actor.observation, rewards.sum()[None]
+
+    return num_envs * num_steps * num_rollouts / median_seconds(on_all_devices(run), repeats=15)
 
 
 def mazes_per_second(draw: Callable[[jax.Array, int], PyTree]) -> float:
@@ -69,7 +122,11 @@ def whole_levels(size: int) -> Callable[[jax.Array, int], Layout]:
     return draw
 
 
-MEASURES: dict[str, Callable[[], list[Row]]] = {"generation": generation, "styles": styles}
+MEASURES: dict[str, Callable[[], list[Row]]] = {
+    "stepping": stepping,
+    "generation": generation,
+    "styles": styles,
+}
 
 if __name__ == "__main__":
     take("maze", MEASURES, str(__doc__))
