@@ -58,11 +58,12 @@ def test_the_longest_way_there_is_has_digits_enough(size):
     walls[1:-1:2, 1:-1] = False
     walls[2:-1:4, -2] = False
     walls[4:-1:4, 1] = False
-    goal = np.ones((2, 16), int)
-    _, largest = solver()(to_boards(np.broadcast_to(walls, (16, size, size))), jnp.asarray(goal))
+    walls, goal = np.broadcast_to(walls, (16, size, size)), np.ones((2, 16), int)
+    _, largest = solver()(to_boards(walls), jnp.asarray(goal))
     rows = (size - 1) // 2
     # A serpentine: `rows` corridors of size - 2 squares, and a square between each two.
     assert largest[0] == rows * (size - 2) + rows - 1 - 1
+    check_distances(walls, goal)
 
 
 @settings(max_examples=20, deadline=None)
