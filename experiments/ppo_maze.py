@@ -18,7 +18,7 @@ from envs.maze import maze_levels
 from purerl import cli
 from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig, check_ppo
-from purerl.networks import NetworkConfig, make_actor_critic
+from purerl.networks import GridNetworkName, NetworkConfig, make_actor_critic
 from purerl.runs import Experiment, RunOptions, Steps
 from purerl.train import build_program, usable_devices
 
@@ -31,7 +31,7 @@ class Config(RunOptions):
     """Environment steps for each seed; 2e6 is understood."""
     eval_mazes: int = 2000
     """Held-out mazes in each suite."""
-    network: str = "mlp"
+    network: GridNetworkName = "recurrent"
     """Encoder of the observations."""
     num_edits: int = 4
     """Changes of a mutation, for the curriculum accel."""
@@ -70,7 +70,9 @@ def build(config: Config) -> Experiment:
     curriculum = make_curriculum(levels, config.curriculum)
     make = partial(make_ppo, env, network, curriculum=curriculum)
     algorithm = make()
-    worlds = Worlds(env, algorithm.policy, config.network in ("recurrent",), config.eval_mazes)
+    # An MLP, or a readout of every cell, has parameters for one size of grid alone.
+    transfers = config.network != "mlp" and config.net.readout == "agent"
+    worlds = Worlds(env, algorithm.policy, transfers, config.eval_mazes)
     return Experiment(
         name="ppo-maze",
         algorithm=algorithm,

@@ -1,0 +1,114 @@
+"""Measures of training on mazes: `python -m benchmarks.maze_training`; `--help` lists them all."""
+
+import dataclasses
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import jax
+
+from benchmarks.rows import ROOT, Row, run_script, take
+from envs.curriculum import CurriculumOptions
+from purerl.networks import NetworkConfig
+from purerl.train import Program
+
+sys.path.insert(0, str(ROOT / "experiments"))
+import ppo_maze
+
+SCRIPT = "experiments/ppo_maze.py"
+PATCH = ("--network", "mlp", "--env.observation", "patch", "--env.trace", "--env.num-positions", "16")
+SIZE_15 = ("--env.size", "15")
+MLP = ppo_maze.Config(
+    network="mlp",
+    ppo=dataclasses.replace(
+        ppo_maze.Config().ppo, num_envs=1024, num_steps=16, num_epochs=3, num_minibatches=8, microbatch_size=0
+    ),
+    net=NetworkConfig(width=256, num_layers=2, head_width=0),
+)
+"""The learner of the measure of record: two layers of 256, three epochs."""
+CURRICULA = ("random", "plr", "accel")
+
+
+def compiled(config: ppo_maze.Config, total_steps: int = 2_000_000) -> Program:
+    """The program of a run, in chunks of a few seconds."""
+    experiment = ppo_maze.build(config)
+    devices = experiment.num_devices
+    return experiment.build_program(
+        seed=config.seed, num_seeds=1, total_steps=total_steps, num_devices=devices, target_chunks=8
+    )
+
+
+def alternating_rates(programs: dict[str, Program], rounds: int = 6) -> dict[str, float]:
+    """Environment steps per second of each program, by turns; the first round of each is left out."""
+    states = {name: program.init() for name, program in programs.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(rounds + 1):
+        for name, program in programs.items():
+            started = time.perf_counter()
+            states[name], _ = jax.block_until_ready(program.chunk(states[name]))
+            seconds[name].append(time.perf_counter() - started)
+    return {name: programs[name].steps_per_chunk / median(each[1:]) for name, each in seconds.items()}
+
+
+def training() -> list[Row]:
+    """Training with an MLP of two layers of 256, three epochs."""
+    command = "python -m benchmarks.maze_training --only training"
+    program = compiled(MLP)
+    rate = alternating_rates({"mlp": program})["mlp"]
+    return [
+        Row("training, MLP 256-256, 3 epochs", rate, "steps/s", 133e3, 110e3, 150e3, command),
+        Row("compilation of it", program.compile_seconds, "s", command=command, lower_is_better=True),
+    ]
+
+
+def level_share() -> list[Row]:
+    """Share of the training time that goes into levels: against a run that never refreshes them."""
+    command = "python -m benchmarks.maze_training --only level_share"
+    options = {name: CurriculumOptions(name=name) for name in ("fixed", *CURRICULA)}
+    programs = {
+        name: compiled(dataclasses.replace(MLP, curriculum=each), total_steps=500_000)
+        for name, each in options.items()
+    }
+    rates = alternating_rates(programs)
+    return [
+        Row(
+            f"share of training time spent on levels, {name}",
+            100 * (1 - rates[name] / rates["fixed"]),
+            "%",
+            None,
+            10,
+            3,
+            command,
+            lower_is_better=True,
+        )
+        for name in CURRICULA
+    ]
+
+
+def solving(options: tuple[str, ...], suite: str, label: str, floor: float, aim: float) -> list[Row]:
+    """What a run of the experiment reaches on held-out mazes, and its wall time."""
+    command = " ".join(["python", SCRIPT, *options])
+    with tempfile.TemporaryDirectory() as room:
+        summary, wall = run_script(SCRIPT, Path(room), "run", *options)
+    cell = summary["eval"][suite]
+    return [
+        Row(f"{label}, solved", 100 * cell["solve_rate"], "%", None, floor, aim, command),
+        Row(f"{label}, optimality", cell["optimality"], "", None, 0.98, 0.999, command),
+        Row(f"{label}, wall time", wall, "s", command=command, lower_is_better=True),
+        Row(f"{label}, training", summary["steps_per_second"], "steps/s", command=command),
+    ]
+
+
+MEASURES: dict[str, Callable[[], list[Row]]] = {
+    "training": training,
+    "level_share": level_share,
+    "default": lambda: solving((), "size_9", "9 x 9, default command", 97, 99.9),
+    "patch": lambda: solving(PATCH, "size_9", "9 x 9, patch of 5 x 5 and positions", 90, 99),
+    "size_15": lambda: solving(SIZE_15, "size_15", "15 x 15", 60, 95),
+}
+
+if __name__ == "__main__":
+    take("maze_training", MEASURES, str(__doc__))

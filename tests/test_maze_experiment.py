@@ -1,0 +1,101 @@
+"""The maze experiment: what a run leaves, level replay across a crash, answers to wrong requests."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import ppo_maze
+import pytest
+
+from envs.maze.named import NAMED
+from purerl import checkpoint, cli, runs
+
+TINY = [
+    "--total-steps=1024", "--num-seeds=2", "--eval-mazes=6", "--net.width=8", "--net.channels=4",
+    "--net.num-iterations=4", "--net.head-width=8", "--ppo.num-envs=16", "--ppo.num-steps=8",
+    "--ppo.num-epochs=1", "--ppo.num-minibatches=2",
+]  # fmt: skip
+STATISTICS = {"solve_rate", "optimality", "mazes", "per_seed"}
+
+
+def command(*options):
+    """Runs the script's main; returns its exit code."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main(ppo_maze.Config, ppo_maze.build, argv=[str(option) for option in options])
+    return stop.value.code
+
+
+def test_a_run_leaves_what_it_promises(tmp_path, capsys):
+    assert command("--run-dir", tmp_path / "run", "--network=recurrent", *TINY) == 0
+    left = {path.name for path in (tmp_path / "run").iterdir()}
+    assert left >= {"summary.json", "curves.png", "levels.png", "level_sheet.png", "episode.gif"}
+    results = json.loads((tmp_path / "run" / "summary.json").read_text())["eval"]
+    assert set(results) == {"size_9", "size_15", "named", *NAMED}
+    for name, cell in results.items():
+        assert set(cell) >= STATISTICS
+        assert cell["mazes"] == (1 if name in NAMED else len(NAMED) if name == "named" else 6)
+        np.testing.assert_allclose(cell["solve_rate"], np.mean(cell["per_seed"]))
+    assert set(results["size_9"]) == STATISTICS | {"by_difficulty", "by_path_length", "worst_mazes"}
+    assert "SixteenRooms" in capsys.readouterr().out
+
+
+def test_a_crash_changes_nothing_with_level_replay_in_the_state(tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    options = [
+        "--network=mlp",
+        "--curriculum.name=accel",
+        "--checkpoint-every-chunks=1",
+        "--keep-checkpoints=99",
+    ]
+    assert command("--run-dir", whole, *options, *TINY) == 0
+    # The directory as a crash after the third chunk would have left it.
+    shutil.copytree(whole, cut)
+    (cut / "summary.json").unlink()
+    saved = sorted((cut / runs.CHECKPOINTS).iterdir(), key=lambda path: path.name)
+    for path in saved[3:]:
+        shutil.rmtree(path)
+    assert command("--resume", cut) == 0
+    one, other = (leaves(path) for path in (whole, cut))
+    assert len(one) == len(other) > 40
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (whole / runs.METRICS_FILE).read_bytes() == (cut / runs.METRICS_FILE).read_bytes()
+
+
+def leaves(run_dir):
+    """Every array of the newest checkpoint."""
+    config = runs.read_config(run_dir, ppo_maze.Config, "--resume")
+    experiment = ppo_maze.build(config)
+    program = experiment.build_program(
+        seed=config.seed,
+        num_seeds=config.num_seeds,
+        total_steps=config.total_steps,
+        num_devices=experiment.num_devices,
+    )
+    newest = checkpoint.latest(run_dir / runs.CHECKPOINTS, pytest.fail)
+    return jax.tree.leaves(checkpoint.snapshot(checkpoint.restore(newest, program.state_shape)))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--env.size=8"], "size = 8 must be odd and at least 5; try 9"),
+        (["--env.size=3"], "size = 3 must be odd and at least 5; try 5"),
+        (["--env.distance=1.5"], "distance"),
+        (["--env.observation=patch", "--env.patch-size=31", "--network=mlp"], "patch_size = 31 sees no more"),
+        (["--env.observation=patch", "--network=recurrent"], "recurrent"),
+        (["--curriculum.name=plr", "--curriculum.candidate-share=0"], "leaves 0 of"),
+        (["--curriculum.name=plr", "--curriculum.score=learnability"], "episodes_per_score"),
+        (["--curriculum.name=lottery"], "--curriculum.name takes"),
+        (["--eval-mazes=0"], "eval_mazes = 0 must be at least 1"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_exit_code_2(options, sentence, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command(*options) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert sentence in error
+    assert not list(tmp_path.iterdir())
