@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs.maze import boards
 from envs.maze.generate import generate
 
 AT_ONCE = 1024
@@ -27,18 +26,30 @@ def draw(style, size, seed, count, difficulty=1.0):
     batches = -(-count // AT_ONCE)
     seeds = jax.random.bits(jax.random.key(seed), (batches, 2, AT_ONCE), jnp.uint32)
     difficulty = np.resize(np.asarray(difficulty, np.float32), (batches, AT_ONCE))
-    grids = [to_grids(generator(style, size)(*batch)) for batch in zip(seeds, difficulty, strict=True)]
-    return np.concatenate(grids)[:count]
+    walls = [generator(style, size)(*batch) for batch in zip(seeds, difficulty, strict=True)]
+    return to_grids(np.concatenate(walls, axis=-1)[..., :count])
 
 
 def to_grids(walls):
     """Boards, uint32 [N, W, B], as bool [B, N, N]."""
-    return np.asarray(boards.unpack(walls, walls.shape[0])).transpose(2, 0, 1)
+    walls = np.asarray(walls)
+    columns = [walls[:, column // 32] >> np.uint32(column % 32) & 1 for column in range(len(walls))]
+    return np.stack(columns, axis=-1).astype(bool).swapaxes(0, 1)
 
 
 def to_boards(grids):
     """The inverse."""
-    return boards.pack(jnp.asarray(np.asarray(grids).transpose(1, 2, 0)))
+    size = grids.shape[-1]
+    padded = np.pad(grids, ((0, 0), (0, 0), (0, -size % 32))).reshape(*grids.shape[:2], -1, 32)
+    words = (padded << np.arange(32, dtype=np.uint32)).sum(-1, dtype=np.uint32)
+    return jnp.asarray(words.transpose(1, 2, 0))
+
+
+def distinct(grids):
+    """The different ones among mazes, bool [D, N, N], and how often each occurs, int [D]."""
+    packed = np.packbits(grids.reshape(len(grids), -1), axis=1)
+    _, first, counts = np.unique(packed, axis=0, return_index=True, return_counts=True)
+    return grids[first], counts
 
 
 def search(walls, goal):
@@ -135,7 +146,7 @@ def surprise(counts, expected):
 def tree_surprise(grids, probabilities):
     """Surprise of mazes about the probabilities of trees; fails on a tree that has none."""
     counts = dict.fromkeys(probabilities, 0)
-    for walls, number in zip(*np.unique(grids, axis=0, return_counts=True), strict=True):
+    for walls, number in zip(*distinct(grids), strict=True):
         counts[open_edges(walls)] += int(number)  # a KeyError where the tree is impossible
     expected = [len(grids) * probability for probability in probabilities.values()]
     return surprise(list(counts.values()), expected)
