@@ -9,195 +9,26 @@ Source: Schulman et al. 2017 (arXiv:1707.06347), equation 9; advantages by GAE (
 """
 
 import dataclasses
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
-from flax import struct
 from jax.flatten_util import ravel_pytree
 
 from purerl import losses
 from purerl.algorithms.ppo_config import PPOConfig
-from purerl.levels import LevelTrace, forget_renewed, fresh_levels, level_outcome
-from purerl.metrics import as_mean, as_means, pack, unpack_sum
+from purerl.algorithms.ppo_learning import Learner, learn, learning_rate, make_optimizer, prepare
+from purerl.levels import forget_renewed, fresh_levels
+from purerl.metrics import as_mean
 from purerl.normalize import (
-    Moments,
     init_moments,
     init_observation_moments,
     normalize_observation,
-    update_moments,
     update_observation_moments,
 )
-from purerl.permutation import grid_permutation
-from purerl.returns import gae, running_returns
 from purerl.rollout import init_actor, unroll
-from purerl.sharding import mean_across, num_shards, split_key, sum_across
-from purerl.types import Algorithm, Curriculum, LevelOutcome, Metrics, PyTree, TrainState, Transition
-
-
-@struct.dataclass
-class Learner:
-    """What learning changes.
-
-    Attributes:
-        params: of the network.
-        optimizer: state of the optimiser, for all parameters as one flat vector.
-        return_moments: of the discounted return, which rewards are divided by.
-        observation_moments: of the observations; None where they are not normalised.
-    """
-
-    params: PyTree
-    optimizer: PyTree
-    return_moments: Moments
-    observation_moments: PyTree
-
-
-@struct.dataclass
-class Batch:
-    """What the loss needs of each sample; leaves [B, ...]. Weights are 1 on average."""
-
-    observation: PyTree
-    action: jax.Array
-    log_prob: jax.Array
-    value: jax.Array
-    advantage: jax.Array
-    target: jax.Array
-    weight: jax.Array
-
-
-def learning_rate(config: PPOConfig, num_updates: jax.Array) -> jax.Array:
-    """The step size in force: linear from `learning_rate` to `final_learning_rate`, float32 []."""
-    progress = jnp.minimum(num_updates / config.total_updates, 1.0)
-    return config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
-
-
-def make_optimizer(config: PPOConfig, rate: jax.Array) -> optax.GradientTransformation:
-    """Adam behind a clip of the global norm."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.max_grad_norm),
-        optax.scale_by_adam(eps=config.adam_epsilon),
-        optax.scale(-rate),
-    )
-
-
-def ppo_loss(network: Any, params: PyTree, batch: Batch, config: PPOConfig) -> tuple[jax.Array, Metrics]:
-    """The loss of one microbatch, and what it tells about the update.
-
-    Args:
-        network: `network.apply(params, observations) -> (distribution, values [B])`.
-        params: its parameters.
-        batch: B samples.
-        config: coefficients.
-
-    Returns:
-        Mean loss over the samples, float32 [], and the metrics of this microbatch.
-    """
-    policy, value = network.apply(params, batch.observation)
-    log_ratio = policy.log_prob(batch.action) - batch.log_prob
-    policy_loss = losses.clipped_surrogate(log_ratio, batch.advantage, config.clip)
-    value_loss = losses.clipped_value_loss(value, batch.value, batch.target, config.value_clip)
-    entropy = policy.entropy()
-    loss = policy_loss + config.value_coefficient * value_loss - config.entropy_coefficient * entropy
-    metrics = {
-        "policy_loss": policy_loss,
-        "value_loss": value_loss,
-        "entropy": entropy,
-        "approx_kl": losses.approximate_kl(log_ratio),
-        "clip_fraction": jnp.abs(jnp.expm1(log_ratio)) > config.clip,
-    }
-    return (batch.weight * loss).mean(), as_means(metrics)
-
-
-def prepare(
-    transitions: Transition,
-    levels: LevelTrace,
-    discounted: jax.Array,
-    moments: Moments,
-    num_levels: int,
-    config: PPOConfig,
-    axis_name: str | None,
-) -> tuple[Batch, LevelOutcome, Moments, jax.Array]:
-    """Turns a rollout into samples with advantages and targets.
-
-    Returns:
-        The samples, leaves [T, E, ...], what the rollout told of the levels, the moments of the discounted
-        return with this rollout in them, and the discounted returns to start from in the next rollout,
-        float32 [E].
-    """
-    t = transitions
-    reward, scale = t.reward, jnp.float32(1.0)
-    if config.normalize_rewards:
-        totals, discounted = running_returns(reward, t.terminated | t.truncated, discounted, config.gamma)
-        moments = update_moments(moments, totals, axis_name)
-        scale = jnp.sqrt(moments.variance + 1e-8)
-        reward = jnp.clip(reward / scale, -10.0, 10.0)
-    advantage = gae(reward, t.value, t.next_value, t.terminated, t.truncated, config.gamma, config.gae_lambda)
-    weight = levels.learnable / jnp.maximum(mean_across(levels.learnable.mean(), axis_name), 1e-8)
-    mean = mean_across((weight * advantage).mean(), axis_name)
-    deviation = jnp.sqrt(mean_across((weight * jnp.square(advantage - mean)).mean(), axis_name))
-    batch = Batch(
-        observation=t.observation,
-        action=t.action,
-        log_prob=t.log_prob,
-        value=t.value,
-        advantage=(advantage - mean) / (deviation + 1e-8),
-        target=advantage + t.value,
-        weight=weight,
-    )
-    outcome = level_outcome(levels, scale * t.value, scale * advantage, num_levels)
-    return batch, outcome, moments, discounted
-
-
-def num_microbatches(minibatch: int, wanted: int) -> int:
-    """The fewest equal parts of a minibatch that hold at most `wanted` samples each; 1 where it is 0."""
-    if wanted == 0:
-        return 1
-    return next(parts for parts in range(-(-minibatch // wanted), minibatch + 1) if minibatch % parts == 0)
-
-
-def learn(
-    network: Any,
-    learner: Learner,
-    batch: Batch,
-    key: jax.Array,
-    rate: jax.Array,
-    config: PPOConfig,
-    axis_name,
-) -> tuple[Learner, Metrics]:
-    """Epochs of gradient steps over the samples of one rollout, leaves [T, E, ...].
-
-    Parameters, gradients and the optimiser's state are one flat vector each: one pass over memory for all
-    layers, and one kernel to compile.
-    """
-    rows, columns = batch.advantage.shape
-    samples = jax.tree.map(lambda leaf: leaf.reshape(rows * columns, *leaf.shape[2:]), batch)
-    optimizer = make_optimizer(config, rate)
-    minibatch = rows * columns // config.num_minibatches
-    parts = num_microbatches(minibatch, config.microbatch_size)
-    flat_params, unravel = ravel_pytree(learner.params)
-    loss = lambda flat_params, part: ppo_loss(network, unravel(flat_params), part, config)  # noqa: E731
-
-    def step(carry, index):
-        flat_params, optimizer_state = carry
-
-        def accumulate(total, part):
-            taken = jax.tree.map(lambda leaf: leaf[part], samples)
-            gradient, metrics = jax.grad(loss, has_aux=True)(flat_params, taken)
-            return total + gradient, pack(metrics)
-
-        total, metrics = jax.lax.scan(accumulate, jnp.zeros_like(flat_params), index.reshape(parts, -1))
-        gradient = mean_across(total / parts, axis_name)
-        updates, optimizer_state = optimizer.update(gradient, optimizer_state)
-        metrics = unpack_sum(metrics) | {"gradient_norm": as_mean(optax.tree.norm(gradient))}
-        return (flat_params + updates, optimizer_state), pack(metrics)
-
-    shuffles = jax.vmap(partial(grid_permutation, num_rows=rows, num_columns=columns))
-    index = shuffles(jax.random.split(key, config.num_epochs)).reshape(-1, minibatch)
-    carry, metrics = jax.lax.scan(step, (flat_params, learner.optimizer), index)
-    learner = dataclasses.replace(learner, params=unravel(carry[0]), optimizer=carry[1])
-    return learner, unpack_sum(metrics)
+from purerl.sharding import num_shards, split_key, sum_across
+from purerl.types import Algorithm, Curriculum, Metrics, PyTree, TrainState
 
 
 def action_metrics(action: jax.Array, space: Any) -> Metrics:
