@@ -3,7 +3,7 @@
     python experiments/ppo_maze.py
 
 An agent that sees a maze learns to leave any maze by a shortest path, and is evaluated on mazes that no
-training draws, larger ones and those of the literature among them.
+training draws; networks that read grids of any size also on larger ones and on those of the literature.
 """
 
 from dataclasses import dataclass, field
@@ -27,11 +27,11 @@ from purerl.train import build_program, usable_devices
 class Config(RunOptions):
     """Train a policy on generated mazes with PPO, evaluate it on mazes it has not seen, and report."""
 
-    total_steps: Steps = 8_000_000
+    total_steps: Steps = 20_000_000
     """Environment steps for each seed; 2e6 is understood."""
     eval_mazes: int = 2000
     """Held-out mazes in each suite."""
-    network: GridNetworkName = "recurrent"
+    network: GridNetworkName = "mlp"
     """Encoder of the observations."""
     num_edits: int = 4
     """Changes of a mutation, for the curriculum accel."""
