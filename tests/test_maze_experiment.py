@@ -83,7 +83,7 @@ def leaves(run_dir):
         (["--env.size=8"], "size = 8 must be odd and at least 5; try 9"),
         (["--env.size=3"], "size = 3 must be odd and at least 5; try 5"),
         (["--env.distance=1.5"], "distance"),
-        (["--env.observation=patch", "--env.patch-size=31", "--network=mlp"], "patch_size = 31 is larger than useful"),
+        (["--env.observation=patch", "--env.patch-size=31"], "patch_size = 31 is larger than useful"),
         (["--env.observation=patch", "--network=recurrent"], "recurrent"),
         (["--curriculum.name=plr", "--curriculum.candidate-share=0"], "leaves 0 of"),
         (["--curriculum.name=plr", "--curriculum.score=learnability"], "episodes_per_score"),
