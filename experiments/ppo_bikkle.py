@@ -24,7 +24,7 @@ from purerl.train import build_program, usable_devices
 class Config(RunOptions):
     """Train a policy on the Bikkle arena with PPO, evaluate it on every protocol, and report."""
 
-    total_steps: Steps = 10_000_000
+    total_steps: Steps = 8_000_000
     """Environment steps for each seed; 2e6 is understood."""
     eval_episodes: int = 2000
     """Evaluation episodes for each seed, protocol and gaze."""
