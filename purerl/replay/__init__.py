@@ -1,0 +1,16 @@
+"""Experience replay as data: pure functions over arrays that stay on the device."""
+
+from purerl.replay.buffers import Replay, ReplayState, prioritised, uniform
+from purerl.replay.memory import check_fits, estimate_bytes
+from purerl.replay.storage import Experience, Sample
+
+__all__ = [
+    "Experience",
+    "Replay",
+    "ReplayState",
+    "Sample",
+    "check_fits",
+    "estimate_bytes",
+    "prioritised",
+    "uniform",
+]

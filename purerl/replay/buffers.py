@@ -1,0 +1,198 @@
+"""Replay buffers: uniform, with a share of events by option, and prioritised.
+
+    replay = uniform(num_steps=3)
+    state = replay.init(example, capacity, num_envs)
+    state = replay.add(state, experience)
+    sample, index, weight = replay.sample(state, key, batch_size, gamma)
+
+Keep the state where environments live, in the `actor` part of a `TrainState`: evaluation reads the learner
+alone, and over several devices each has the replay of its own environments. Write it with `add` once a step
+and let no `cond` pass it through, or the compiled program copies it.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from purerl.replay import storage, sum_tree
+from purerl.replay.storage import Experience, Sample, Storage
+from purerl.replay.sum_tree import SumTree
+
+NUM_CANDIDATES = 2
+
+
+@struct.dataclass
+class ReplayState:
+    """What a replay remembers.
+
+    Attributes:
+        storage: the experience.
+        tree: a `SumTree` of all steps (prioritised) or of those with a reward (events); else None.
+        max_priority: highest priority ever given, float32 [1]; None where there are none.
+    """
+
+    storage: Storage
+    tree: Any
+    max_priority: Any
+
+
+class Replay(NamedTuple):
+    """A kind of replay: pure functions over a `ReplayState`.
+
+    Attributes:
+        init: `(example, capacity, num_envs) -> state`: empty; the example is the experience of one
+            environment, leaves [...] or their shapes; `capacity` counts rows of all environments together.
+        add: `(state, experience [E, ...]) -> state`: one step of each environment.
+        sample: `(state, key, batch_size, gamma) -> (sample [B, ...], index int32 [B], weight float32 [B])`;
+            weights are 1 / (N P(i)), 1 on average: 1 for uniform draws, 0 where there was nothing to draw.
+            For prioritised replay, take them to the power beta and divide by the highest.
+        update: `(state, index, priority float32 [B]) -> state`; uniform replay ignores it.
+    """
+
+    init: Callable[[Experience, int, int], ReplayState]
+    add: Callable[[ReplayState, Experience], ReplayState]
+    sample: Callable[..., tuple[Sample, jax.Array, jax.Array]]
+    update: Callable[[ReplayState, jax.Array, jax.Array], ReplayState]
+
+
+def uniform(num_steps: int = 1, num_frames: int = 1, event_share: float = 0.0) -> Replay:
+    """All steps alike.
+
+    Args:
+        num_steps: longest window, n.
+        num_frames: frames that observations stack along their last axis, the newest last; stored once.
+        event_share: share of each batch that is drawn from steps with a reward other than 0, in [0, 1], as
+            long as there are any; the weights do not undo it.
+    """
+    events = event_share > 0
+
+    def init(example: Experience, capacity: int, num_envs: int) -> ReplayState:
+        rows = count_rows(capacity, num_envs, num_steps, num_frames)
+        return ReplayState(
+            storage=storage.init_storage(example, rows, num_envs, num_frames),
+            tree=sum_tree.init_tree(rows * num_envs) if events else None,
+            max_priority=None,
+        )
+
+    def add(state: ReplayState, batch: Experience) -> ReplayState:
+        tree = state.tree
+        if tree is not None:
+            is_event = (batch.reward != 0).astype(jnp.float32)
+            tree = _enter(tree, state.storage, is_event, num_frames)
+        return ReplayState(
+            storage=storage.write(state.storage, batch, num_frames), tree=tree, max_priority=None
+        )
+
+    def sample(state: ReplayState, key: jax.Array, batch_size: int, gamma: jax.Array):
+        uniform_key, event_key = jax.random.split(key)
+        index, weight = _draw_steps(state.storage, uniform_key, batch_size, num_frames)
+        if state.tree is not None:
+            chosen = sum_tree.sample_leaves(state.tree, event_key, batch_size)
+            there_are = sum_tree.total(state.tree) > 0
+            is_event = (jnp.arange(batch_size) < round(event_share * batch_size)) & there_are
+            index, weight = jnp.where(is_event, chosen, index), jnp.where(is_event, 1.0, weight)
+        return storage.read(state.storage, index, num_steps, num_frames, gamma), index, weight
+
+    def update(state: ReplayState, index: jax.Array, priority: jax.Array) -> ReplayState:
+        return state
+
+    return Replay(init=init, add=add, sample=sample, update=update)
+
+
+def prioritised(num_steps: int = 1, num_frames: int = 1) -> Replay:
+    r"""Each step in proportion to its priority, :math:`P(i) = p_i / \sum_j p_j`; new ones get the highest.
+
+    Priorities are what `update` is given: take errors to the power alpha before.
+
+    Args:
+        num_steps: longest window, n.
+        num_frames: frames that observations stack along their last axis, the newest last; stored once.
+
+    Source: Schaul et al. 2016 (arXiv:1511.05952), equation 1.
+    """
+
+    def init(example: Experience, capacity: int, num_envs: int) -> ReplayState:
+        rows = count_rows(capacity, num_envs, num_steps, num_frames)
+        return ReplayState(
+            storage=storage.init_storage(example, rows, num_envs, num_frames),
+            tree=sum_tree.init_tree(rows * num_envs),
+            max_priority=jnp.ones(1),
+        )
+
+    def add(state: ReplayState, batch: Experience) -> ReplayState:
+        priority = jnp.broadcast_to(state.max_priority, batch.reward.shape)
+        return ReplayState(
+            storage=storage.write(state.storage, batch, num_frames),
+            tree=_enter(state.tree, state.storage, priority, num_frames),
+            max_priority=state.max_priority,
+        )
+
+    def sample(state: ReplayState, key: jax.Array, batch_size: int, gamma: jax.Array):
+        index = sum_tree.sample_leaves(state.tree, key, batch_size)
+        priority = state.tree[0][index]
+        count = state.storage.num_rows[0] * state.storage.head.shape[0]
+        mean = sum_tree.total(state.tree) / jnp.maximum(count, 1)
+        weight = jnp.where(priority > 0, mean / jnp.where(priority > 0, priority, 1.0), 0.0)
+        return storage.read(state.storage, index, num_steps, num_frames, gamma), index, weight
+
+    def update(state: ReplayState, index: jax.Array, priority: jax.Array) -> ReplayState:
+        # A leaf of priority 0 is no step: it is drawn only where there is nothing else, and stays 0.
+        priority = jnp.where(state.tree[0][index] > 0, priority, 0.0)
+        return dataclasses.replace(
+            state,
+            tree=sum_tree.set_priorities(state.tree, index, priority),
+            max_priority=jnp.maximum(state.max_priority, priority.max()),
+        )
+
+    return Replay(init=init, add=add, sample=sample, update=update)
+
+
+def count_rows(capacity: int, num_envs: int, num_steps: int, num_frames: int) -> int:
+    """T, the rows of each environment.
+
+    Raises:
+        ValueError: where a window and its frames would not fit.
+    """
+    rows, least = -(-capacity // num_envs), num_steps + num_frames + 1
+    if rows < least:
+        raise ValueError(
+            f"capacity = {capacity} leaves {rows} rows to each of {num_envs} environments, and windows of "
+            f"{num_steps} steps need {least}; try capacity = {least * num_envs}"
+        )
+    return rows
+
+
+def _enter(tree: SumTree, before: Storage, priority: jax.Array, num_frames: int) -> SumTree:
+    """Priorities of the rows that a step writes: the step's own, and 0 for those it makes unusable.
+
+    These are the row after it, and, with stacks of k frames, those whose oldest frames are overwritten.
+    """
+    num_rows, num_envs = before.mark.shape
+    lost = 1 if num_frames == 1 else num_frames + 1
+    rows = (before.head + jnp.arange(lost + 1)[:, None]) % num_rows  # [1 + lost, E]
+    values = jnp.zeros(rows.shape).at[0].set(priority)
+    index = rows * num_envs + jnp.arange(num_envs)
+    return sum_tree.set_priorities(tree, index.ravel(), values.ravel())
+
+
+def _draw_steps(
+    stored: Storage, key: jax.Array, batch_size: int, num_frames: int
+) -> tuple[jax.Array, jax.Array]:
+    """Rows with a step, uniformly: indices int32 [B], and weights that are 0 where none was met.
+
+    A few rows hold no step. Of several candidates the first that holds one is taken, so all steps stay
+    equally likely.
+    """
+    count = stored.num_rows[0] * stored.head.shape[0]
+    bits = jax.random.bits(key, (NUM_CANDIDATES, batch_size))
+    # The remainder favours small indices by no more than the capacity in 2 ** 32.
+    candidates = (bits % jnp.maximum(count, 1).astype(bits.dtype)).astype(jnp.int32)
+    usable = storage.is_step(stored, candidates, num_frames)
+    index, met = candidates[0], usable[0]
+    for candidate, holds in zip(candidates[1:], usable[1:], strict=True):
+        index, met = jnp.where(met, index, candidate), met | holds
+    return index, met.astype(jnp.float32)
