@@ -1,6 +1,7 @@
 """Stepping many environments: auto-reset from a pool of levels, and episode statistics."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -84,6 +85,12 @@ def select(condition: jax.Array, chosen: PyTree, other: PyTree) -> PyTree:
     return jax.tree.map(leaf, chosen, other)
 
 
+def observes_states(env: Any) -> bool:
+    """Whether the environment has a method `observe(state, params)`; that of gymnax wants key and action."""
+    observe = getattr(env, "observe", None)
+    return observe is not None and len(inspect.signature(observe).parameters) == 2
+
+
 def step_environments(
     env: Any, params: PyTree, actor: ActorState, pool: LevelPool, action: jax.Array, key: jax.Array
 ) -> tuple[ActorState, Step, Metrics]:
@@ -112,7 +119,7 @@ def step_environments(
     drawn = pool.draw[jax.random.bits(level_key, (num_envs,)) % pool.draw.shape[0]]
     observation, level_state, learnable = take_levels(pool, drawn)
     env_state = select(ended, level_state, env_state)
-    if hasattr(env, "observe"):  # to look again costs less than to choose between two large observations
+    if observes_states(env):  # to look again costs less than to choose between two large observations
         observation = jax.vmap(env.observe, (0, None))(env_state, params)
     else:
         observation = select(ended, observation, successor)

@@ -1,0 +1,110 @@
+"""What experiments on any environment share: finding it by name, evaluation, the table of results."""
+
+import difflib
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from envs import ENVIRONMENTS, named
+from purerl.evaluate import evaluate, summarize
+from purerl.types import PyTree, TrainState
+
+EVALUATION = 0x6576616C
+"""Folded into the key of a run, it gives the key of its evaluation."""
+DEFAULT_LIMIT = 1000
+"""Steps after which evaluation cuts an episode where the environment names no limit of its own."""
+
+Policy = Any
+
+
+def make_environment(name: str) -> tuple[Any, Any]:
+    """An environment and its default parameters.
+
+    Args:
+        name: one of PureRL's ("Bikkle-v0", "Maze-v0") or of gymnax ("CartPole-v1", "Breakout-MinAtar"), which
+            is imported only then.
+
+    Raises:
+        ValueError: one line, where there is none of that name.
+    """
+    if name in ENVIRONMENTS:
+        env = named(ENVIRONMENTS[name].environment)()
+        return env, env.default_params
+    import gymnax  # noqa: PLC0415  takes seconds
+
+    if name not in gymnax.registered_envs:
+        known = [*ENVIRONMENTS, *gymnax.registered_envs]
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known
+        raise ValueError(f"there is no environment {name!r}; try {' or '.join(close)}")
+    return gymnax.make(name)
+
+
+def short_name(name: str) -> str:
+    """A name that can be part of the name of a directory."""
+    return name.lower().replace("/", "-")
+
+
+class World(NamedTuple):
+    """Evaluation of a policy in the environment that it was trained in.
+
+    Attributes:
+        name: of the environment.
+        env: the environment.
+        params: its parameters.
+        policy: of the algorithm.
+        num_episodes: for each seed.
+    """
+
+    name: str
+    env: Any
+    params: Any
+    policy: Policy
+    num_episodes: int
+
+    def evaluate(self, learners: PyTree, seed: int) -> dict[str, Any]:
+        """Statistics of the greedy policy under "default": return, and length of the episodes.
+
+        Args:
+            learners: leaves [S, ...].
+            seed: of the evaluation episodes, which training never draws.
+        """
+        episodes = evaluate(
+            self.env,
+            jax.tree.map(lambda leaf: np.asarray(leaf)[None], self.params),
+            partial(greedy, self.policy),
+            learners,
+            jax.random.fold_in(jax.random.key(seed), EVALUATION),
+            self.num_episodes,
+            int(getattr(self.params, "max_steps_in_episode", DEFAULT_LIMIT)),
+        )
+        cell = summarize(episodes.episode_return[:, 0])
+        return {"default": cell | {"length": float(episodes.length.mean())}}
+
+    def report(self, run_dir: Path, state: TrainState, summary: dict[str, Any], console: Console) -> None:
+        """Prints the table of results."""
+        console.print(results_table(self.name, summary["eval"]["default"], summary.get("seeds")))
+
+
+def greedy(policy: Policy, learner: PyTree, observation: PyTree, key: jax.Array) -> jax.Array:
+    """The policy without its noise: actions [B, ...]."""
+    return policy(learner, observation, key, True)
+
+
+def results_table(name: str, cell: dict[str, Any], seeds: list[int] | None = None) -> Table:
+    """Mean return of the greedy policy: of all seeds, and of each where there are several."""
+    title = f"Return of the greedy policy on {name}, {cell['episodes']:,} episodes a seed"
+    table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("seed", no_wrap=True)
+    table.add_column("return", justify="right", no_wrap=True)
+    per_seed = cell["per_seed"]
+    if len(per_seed) > 1:
+        for seed, mean in zip(seeds or range(len(per_seed)), per_seed, strict=True):
+            table.add_row(str(seed), f"{mean:.2f}")
+    table.add_row("all", f"[bold]{cell['mean']:.2f}[/] ± {cell['sem']:.2f}")
+    return table
