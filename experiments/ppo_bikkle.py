@@ -24,7 +24,7 @@ from purerl.train import build_program, usable_devices
 class Config(RunOptions):
     """Train a policy on the Bikkle arena with PPO, evaluate it on every protocol, and report."""
 
-    total_steps: Steps = 8_000_000
+    total_steps: Steps = 6_000_000
     """Environment steps for each seed; 2e6 is understood."""
     eval_episodes: int = 2000
     """Evaluation episodes for each seed, protocol and gaze."""
@@ -39,10 +39,10 @@ class Config(RunOptions):
             num_epochs=3,
             num_minibatches=16,
             learning_rate=2e-3,
-            gamma=0.97,
-            gae_lambda=0.93,
+            gamma=0.99,
+            gae_lambda=0.95,
             value_coefficient=2.0,
-            entropy_coefficient=0.003,
+            entropy_coefficient=0.015,
             max_grad_norm=3.0,
         )
     )
