@@ -69,3 +69,53 @@ def explained_variance(value: jax.Array, target: jax.Array) -> jax.Array:
     """
     variance = jnp.var(target)
     return jnp.where(variance > 0, 1.0 - jnp.var(target - value) / jnp.maximum(variance, 1e-12), 0.0)
+
+
+def huber(error: jax.Array, delta: jax.Array | float) -> jax.Array:
+    r"""Half the square of small errors, linear in large ones.
+
+    .. math:: c\left(|e| - \tfrac12 c\right), \qquad c = \min(|e|, \delta)
+
+    Args:
+        error: e, float32 [...].
+        delta: largest slope, above 0; `inf` leaves half the squared error.
+
+    Returns:
+        Losses, float32 [...].
+
+    Source: Huber 1964, "Robust estimation of a location parameter"; Mnih et al. 2015 clip errors at 1.
+    """
+    size = jnp.abs(error)
+    slope = jnp.minimum(size, delta)
+    return slope * (size - 0.5 * slope)
+
+
+def q_learning_target(
+    reward: jax.Array, discount: jax.Array, value_tp1: jax.Array, selector_tp1: jax.Array
+) -> jax.Array:
+    r"""What an action value is moved towards; no gradient flows through it.
+
+    .. math:: r + d\, Q'(s', \arg\max_{a'} Q^{sel}(s', a'))
+
+    With the same values as selector this is Q-learning; with those of the online network, double Q-learning.
+    Where several actions are best for the selector, the best of them counts.
+
+    Args:
+        reward: r, float32 [B]; or the discounted sum of a window.
+        discount: d, float32 [B]: 0 where the episode terminated.
+        value_tp1: Q' of the successor, float32 [A, B].
+        selector_tp1: the values that choose the action, float32 [A, B].
+
+    Returns:
+        float32 [B].
+
+    Source: van Hasselt et al. 2016 (arXiv:1509.06461), equations 2 and 4.
+    """
+    chosen = selector_tp1 == selector_tp1.max(0)
+    return jax.lax.stop_gradient(reward + discount * jnp.where(chosen, value_tp1, -jnp.inf).max(0))
+
+
+def value_of_action(value: jax.Array, action: jax.Array) -> jax.Array:
+    """The values of the actions taken: float32 [A, B] and int32 [B] -> float32 [B]."""
+    taken = jnp.arange(value.shape[0])[:, None] == action
+    return jnp.where(taken, value, 0.0).sum(0)

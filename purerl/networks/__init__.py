@@ -9,13 +9,17 @@ from purerl.networks.actor_critic import (
     check_network,
     make_actor_critic,
 )
+from purerl.networks.q_network import QNetwork, QNetworkConfig, make_q_network
 
 __all__ = [
     "ActorCritic",
     "GridNetworkName",
     "NetworkConfig",
     "NetworkName",
+    "QNetwork",
+    "QNetworkConfig",
     "SetNetworkName",
     "check_network",
     "make_actor_critic",
+    "make_q_network",
 ]

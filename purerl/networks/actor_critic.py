@@ -18,6 +18,7 @@ from purerl.networks.grids import (
     RecurrentConvEncoder,
     ResidualConvEncoder,
 )
+from purerl.networks.images import ImageEncoder
 from purerl.networks.layers import MLP, Dense
 from purerl.types import PyTree
 
@@ -25,7 +26,8 @@ SetNetworkName = Literal["attention", "deepsets", "mlp"]
 """Networks for observations made of tokens."""
 GridNetworkName = Literal["mlp", "cnn", "recurrent"]
 """Networks for observations that are a grid of cells; "mlp" takes any observation."""
-NetworkName = Literal["attention", "deepsets", "mlp", "cnn", "recurrent"]
+NetworkName = Literal["attention", "deepsets", "mlp", "cnn", "recurrent", "image"]
+"""All of them; "image" is a convolution for small pictures, such as those of MinAtar."""
 
 
 @struct.dataclass
@@ -34,7 +36,7 @@ class NetworkConfig:
 
     width: int = struct.field(pytree_node=False, default=32)
     """Width of the embeddings (attention, deepsets), of each hidden layer (mlp) or of what is read from the
-    grid (cnn, recurrent)."""
+    grid or picture (cnn, recurrent, image)."""
     num_heads: int = struct.field(pytree_node=False, default=4)
     """Attention heads; must divide the width."""
     num_self_layers: int = struct.field(pytree_node=False, default=0)
@@ -46,7 +48,7 @@ class NetworkConfig:
     num_layers: int = struct.field(pytree_node=False, default=2)
     """Hidden layers of the mlp network."""
     channels: int = struct.field(pytree_node=False, default=16)
-    """Features of each cell (cnn, recurrent)."""
+    """Features of each cell (cnn, recurrent) or pixel (image)."""
     num_blocks: int = struct.field(pytree_node=False, default=4)
     """Residual blocks of two convolutions (cnn); information travels two cells in each."""
     recurrence: Recurrence = struct.field(pytree_node=False, default="propagate")
@@ -88,6 +90,8 @@ def make_encoder(name: NetworkName, config: NetworkConfig, module_name: str) -> 
         )
     if name == "recurrent":
         return _make_recurrent(config, module_name)
+    if name == "image":
+        return ImageEncoder(config.channels, config.width, config.activation, name=module_name)
     if name == "deepsets":
         return DeepSetsEncoder(config.width, config.activation, name=module_name)
     return SetAttentionEncoder(
@@ -214,11 +218,12 @@ def check_network(env: Any, params: Any, name: NetworkName, config: NetworkConfi
     space = env.observation_space(params)
     if name in ("attention", "deepsets") and not hasattr(space, "spaces"):
         raise ValueError(f"network {name!r} needs observations made of tokens; use network 'mlp' here")
-    if name in ("cnn", "recurrent"):
-        shape = getattr(space, "shape", None)
-        if shape is None or len(shape) != 3 or shape[2] <= AGENT_CHANNEL:
-            seen = f"of shape {tuple(shape)}" if shape is not None else "made of tokens"
-            raise ValueError(
-                f"network {name!r} needs a grid [height, width, channels] with the agent in channel "
-                f"{AGENT_CHANNEL}, not an observation {seen}; observe the grid, or use network 'mlp'"
-            )
+    shape = getattr(space, "shape", None)
+    if name == "image" and (shape is None or len(shape) != 3):
+        raise ValueError("network 'image' needs observations [height, width, channels]; use network 'mlp'")
+    if name in ("cnn", "recurrent") and (shape is None or len(shape) != 3 or shape[2] <= AGENT_CHANNEL):
+        seen = f"of shape {tuple(shape)}" if shape is not None else "made of tokens"
+        raise ValueError(
+            f"network {name!r} needs a grid [height, width, channels] with the agent in channel "
+            f"{AGENT_CHANNEL}, not an observation {seen}; observe the grid, or use network 'mlp'"
+        )

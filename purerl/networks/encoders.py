@@ -34,15 +34,17 @@ class MLPEncoder(nn.Module):
     Attributes:
         sizes: width of each hidden layer.
         activation: name of a function in `jax.nn`.
+        layer_norm: whether features are normalised before each activation.
     """
 
     sizes: tuple[int, ...] = (64, 64)
     activation: str = "tanh"
+    layer_norm: bool = False
 
     @nn.compact
     def __call__(self, observation: PyTree) -> jax.Array:
         """Encodes a batch of observations: float32 [sizes[-1], B]."""
-        return MLP(self.sizes, self.activation)(flatten_observation(observation))
+        return MLP(self.sizes, self.activation, self.layer_norm)(flatten_observation(observation))
 
 
 def split_groups(observation: dict[str, TokenGroup]) -> tuple[list[TokenGroup], list[TokenGroup]]:

@@ -85,16 +85,19 @@ class MLP(nn.Module):
     Attributes:
         sizes: width of each layer.
         activation: name of a function in `jax.nn`.
+        layer_norm: whether features are normalised before each activation.
     """
 
     sizes: tuple[int, ...]
     activation: str = "relu"
+    layer_norm: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps x, float32 [F, ...], to float32 [sizes[-1], ...]."""
         for size in self.sizes:
-            x = activate(self.activation, Dense(size)(x))
+            x = Dense(size)(x)
+            x = activate(self.activation, LayerNorm()(x) if self.layer_norm else x)
         return x
 
 
