@@ -27,8 +27,8 @@ def make_environment(name: str) -> tuple[Any, Any]:
     """An environment and its default parameters.
 
     Args:
-        name: one of PureRL's ("Bikkle-v0", "Maze-v0") or of gymnax ("CartPole-v1", "Breakout-MinAtar"), which
-            is imported only then.
+        name: one of PureRL's ("Bikkle-v0", "Maze-v0"), of Brax ("brax/ant"; "brax/ant/mjx" on MuJoCo)
+            or of gymnax ("CartPole-v1", "Breakout-MinAtar"); these two are imported only then.
 
     Raises:
         ValueError: one line, where there is none of that name.
@@ -36,6 +36,8 @@ def make_environment(name: str) -> tuple[Any, Any]:
     if name in ENVIRONMENTS:
         env = named(ENVIRONMENTS[name].environment)()
         return env, env.default_params
+    if name.startswith("brax/"):
+        return _make_brax(name)
     import gymnax  # noqa: PLC0415  takes seconds
 
     if name not in gymnax.registered_envs:
@@ -43,6 +45,15 @@ def make_environment(name: str) -> tuple[Any, Any]:
         close = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known
         raise ValueError(f"there is no environment {name!r}; try {' or '.join(close)}")
     return gymnax.make(name)
+
+
+def _make_brax(name: str) -> tuple[Any, Any]:
+    try:
+        from envs.brax_adapter import make  # noqa: PLC0415  optional, and takes seconds
+    except ImportError as error:
+        raise ValueError(f"{name} needs Brax, which is not installed; pip install brax") from error
+    env = make(name)
+    return env, env.default_params
 
 
 def short_name(name: str) -> str:

@@ -1,0 +1,72 @@
+"""PPO on any registered environment.
+
+    python experiments/ppo.py --env CartPole-v1
+
+Names are PureRL's own (`Maze-v0`), gymnax's (`Pendulum-v1`, `Breakout-MinAtar`) and, with the extra `brax`,
+Brax's (`brax/ant`).
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+from any_environment import World, make_environment, short_name
+
+import purerl  # noqa: F401  sets XLA's flags before JAX starts
+from purerl import cli
+from purerl.algorithms.ppo import make_ppo
+from purerl.algorithms.ppo_config import PPOConfig, check_ppo
+from purerl.networks import NetworkConfig, NetworkName, make_actor_critic
+from purerl.runs import Experiment, RunOptions, Steps
+from purerl.train import build_program, usable_devices
+
+
+@dataclass(frozen=True)
+class Config(RunOptions):
+    """Train a policy on an environment with PPO, evaluate it, and report."""
+
+    env: str = "CartPole-v1"
+    """Name of the environment."""
+    total_steps: Steps = 500_000
+    """Environment steps for each seed; 2e6 is understood."""
+    eval_episodes: int = 200
+    """Evaluation episodes for each seed."""
+    network: NetworkName = "mlp"
+    """Encoder of the observations."""
+    ppo: PPOConfig = field(
+        default_factory=lambda: PPOConfig(
+            num_envs=32,
+            num_steps=64,
+            num_epochs=4,
+            num_minibatches=4,
+            microbatch_size=0,
+            learning_rate=1e-3,
+        )
+    )
+    net: NetworkConfig = field(
+        default_factory=lambda: NetworkConfig(width=64, head_width=0, activation="tanh", shared_encoder=False)
+    )
+
+
+def build(config: Config) -> Experiment:
+    """The experiment that a configuration describes; raises ValueError where it cannot be run."""
+    if config.eval_episodes < 1:
+        raise ValueError(f"eval_episodes = {config.eval_episodes} must be at least 1")
+    env, params = make_environment(config.env)
+    network = make_actor_critic(env, params, config.network, config.net)
+    ppo = config.ppo.replace(env_params=params)
+    check_ppo(ppo)
+    algorithm = make_ppo(env, network)
+    world = World(config.env, env, params, algorithm.policy, config.eval_episodes)
+    return Experiment(
+        name=f"ppo-{short_name(config.env)}",
+        algorithm=algorithm,
+        algorithm_config=ppo,
+        num_devices=usable_devices(ppo.num_envs, ppo.num_envs * ppo.num_steps, ppo.num_minibatches),
+        build_program=partial(build_program, partial(make_ppo, env, network), ppo),
+        evaluate=world.evaluate,
+        report=world.report,
+    )
+
+
+if __name__ == "__main__":
+    cli.main(Config, build, description=__doc__)

@@ -1,0 +1,79 @@
+"""SAC with set attention on the Bikkle arena.
+
+    python experiments/sac_bikkle.py
+    python experiments/sac_bikkle.py --env.action angle
+
+One policy is trained off-policy on the arena of the record protocol, and evaluated on every protocol.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+from bikkle_arena import ArenaOptions, ProtocolName, evaluate_protocols, make_arena, report
+
+import purerl  # noqa: F401  sets XLA's flags before JAX starts
+from purerl import cli
+from purerl.algorithms.sac import make_sac
+from purerl.algorithms.sac_config import SACConfig, check_sac
+from purerl.networks import SetNetworkName
+from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
+from purerl.runs import Experiment, RunOptions, Steps
+from purerl.train import build_program, usable_devices
+
+
+@dataclass(frozen=True)
+class Config(RunOptions):
+    """Train a policy on the Bikkle arena with SAC, evaluate it on every protocol, and report."""
+
+    total_steps: Steps = 1_000_000
+    """Environment steps for each seed; 2e6 is understood."""
+    eval_episodes: int = 2000
+    """Evaluation episodes for each seed, protocol and gaze."""
+    protocol: ProtocolName = "record"
+    """Arena to train on."""
+    network: SetNetworkName = "attention"
+    """Encoder of the observations."""
+    sac: SACConfig = field(
+        default_factory=lambda: SACConfig(
+            num_envs=64,
+            num_iterations=64,
+            num_gradient_steps=4,
+            batch_size=256,
+            capacity=500_000,
+            warmup_steps=10_000,
+            num_return_steps=5,
+            learning_rate=1e-3,
+            temperature_learning_rate=1e-3,
+            initial_temperature=0.1,
+            gamma=0.95,
+            target_rate=0.01,
+        )
+    )
+    env: ArenaOptions = field(default_factory=ArenaOptions)
+    net: SoftNetworkConfig = field(default_factory=SoftNetworkConfig)
+
+
+def build(config: Config) -> Experiment:
+    """The experiment that a configuration describes; raises ValueError where it cannot be run."""
+    if config.eval_episodes < 1:
+        raise ValueError(f"eval_episodes = {config.eval_episodes} must be at least 1")
+    env, params = make_arena(config.protocol, config.env, config.sac.gamma)
+    network = make_soft_actor_critic(
+        env, params, config.network, config.net, periodic=config.env.action == "angle"
+    )
+    sac = config.sac.replace(env_params=params)
+    check_sac(sac, env.action_space(params))
+    algorithm = make_sac(env, network)
+    return Experiment(
+        name="sac-bikkle",
+        algorithm=algorithm,
+        algorithm_config=sac,
+        num_devices=usable_devices(sac.num_envs, sac.batch_size, 1),
+        build_program=partial(build_program, partial(make_sac, env, network), sac),
+        evaluate=partial(evaluate_protocols, algorithm.policy, config.env.action, config.eval_episodes),
+        report=partial(report, algorithm.policy, config.env.action),
+    )
+
+
+if __name__ == "__main__":
+    cli.main(Config, build, description=__doc__)

@@ -1,0 +1,198 @@
+r"""Soft actor-critic, with n-step targets and several gradient steps for each step of the environment.
+
+.. math::
+    J = \mathbb{E}\Big[\sum_t \gamma^t \left(r_t + \alpha H(\pi(\cdot \mid s_t))\right)\Big]
+
+The temperature alpha is learnt, so that the entropy meets a target. Within an update, each step of all
+environments is followed by gradient steps on batches of the replay.
+
+Sources: Haarnoja et al. 2018 (arXiv:1812.05905); for discrete actions, Christodoulou 2019 (arXiv:1910.07207).
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from purerl.algorithms.sac_config import SACConfig
+from purerl.algorithms.sac_learning import Learner, init_learner, learn_from
+from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels
+from purerl.metrics import pack, unpack_sum
+from purerl.replay import Experience, Replay, ReplayState, uniform
+from purerl.rollout import ActorState, init_actor, step_environments
+from purerl.sharding import num_shards, split_key, sum_across
+from purerl.types import Algorithm, Curriculum, LevelPool, Metrics, PyTree, TrainState
+
+LEAST_LEVELS = 16
+"""Levels that a pool holds at least where their number is left open."""
+
+
+@struct.dataclass
+class Actor:
+    """What acts and remembers.
+
+    Attributes:
+        environments: leaves [E, ...].
+        replay: of these environments; where they are sharded, each shard has one of its own.
+    """
+
+    environments: ActorState
+    replay: ReplayState
+
+
+def replay_of(config: SACConfig) -> Replay:
+    """The kind of replay that a configuration asks for."""
+    return uniform(num_steps=config.num_return_steps, event_share=config.event_share)
+
+
+def example_experience(env: Any, params: PyTree, network: Any) -> Experience:
+    """What one step of one environment leaves in the replay: shapes and dtypes, without values."""
+    observation = jax.eval_shape(env.reset_env, jax.random.key(0), params)[0]
+    action = jax.eval_shape(lambda: random_actions(jax.random.key(0), 1, network)[0])
+    number: Any = jax.ShapeDtypeStruct((), jnp.float32)
+    flag: Any = jax.ShapeDtypeStruct((), bool)
+    return Experience(
+        observation=observation,
+        action=action,
+        reward=number,
+        terminated=flag,
+        truncated=flag,
+        successor=observation,
+    )
+
+
+def to_bounds(action: jax.Array, space: Any, periodic: bool = False) -> jax.Array:
+    """What an environment is told: integers as they are, or numbers within the bounds of its box.
+
+    Args:
+        action: as the policy chose it, int32 [B], or float32 [B, A] in [-1, 1].
+        space: of the environment's actions.
+        periodic: whether A = 2 M numbers are the coordinates of M points, first all x and then all y, whose
+            directions are meant: -pi is the lower bound, and pi the upper one.
+
+    Returns:
+        [B, *shape].
+    """
+    if hasattr(space, "n"):
+        return action
+    if periodic:
+        x, y = jnp.split(action, 2, axis=-1)
+        action = jnp.arctan2(y, x) / jnp.pi
+    action = action.reshape(action.shape[0], *space.shape)
+    return space.low + (space.high - space.low) * 0.5 * (action + 1.0)
+
+
+def random_actions(key: jax.Array, num_envs: int, network: Any) -> jax.Array:
+    """Uniform actions in the form that the policy gives them: float32 [E, A] in [-1, 1], or int32 [E]."""
+    if network.discrete:
+        return jax.random.randint(key, (num_envs,), 0, network.action_size)
+    return jax.random.uniform(key, (num_envs, network.action_size), minval=-1.0, maxval=1.0)
+
+
+def make_sac(
+    env: Any, network: Any, axis_name: str | None = None, curriculum: Curriculum | None = None
+) -> Algorithm:
+    """SAC on an environment with a network.
+
+    Args:
+        env: an environment of the gymnax contract; `config.env_params` are its parameters.
+        network: a flax module with the methods of `SoftActorCritic`.
+        axis_name: mesh axis over which environments are sharded, if any; `num_envs`, `batch_size` and
+            `capacity` of the configuration are for all shards.
+        curriculum: what fills the pool of levels; by default fresh ones before every update.
+    """
+    levels = curriculum or fresh_levels(env)
+    bounded = partial(to_bounds, space=env.action_space(env.default_params), periodic=network.periodic)
+
+    def init(key: jax.Array, config: SACConfig) -> TrainState:
+        key, network_key, actor_key, pool_key = split_key(key, 2, 2, axis_name)
+        shards = num_shards(axis_name)
+        num_envs = config.num_envs // shards
+        wanted = config.num_levels or max(config.num_envs, LEAST_LEVELS)
+        choice = levels.init(pool_key, config.env_params, max(wanted // shards, 1))
+        environments = init_actor(config.env_params, choice.pool, actor_key, num_envs, config.stagger)
+        experience = example_experience(env, config.env_params, network)
+        action = jnp.zeros((num_envs, *experience.action.shape), experience.action.dtype)
+        return TrainState(
+            learner=init_learner(network.init(network_key, environments.observation, action), config),
+            actor=Actor(
+                environments=environments,
+                replay=replay_of(config).init(experience, config.capacity // shards, num_envs),
+            ),
+            curriculum=choice,
+            key=key,
+            num_updates=jnp.int32(0),
+        )
+
+    def act(learner: Learner, observation: PyTree, key: jax.Array, knows: jax.Array) -> jax.Array:
+        """Actions of the policy; random ones where it does not know anything yet."""
+        policy_key, random_key = jax.random.split(key)
+        action = network.apply(learner.params, observation, method="policy").sample(seed=policy_key)
+        return jnp.where(knows, action, random_actions(random_key, action.shape[0], network))
+
+    def iterate(carry: Any, key: jax.Array, pool: LevelPool, config: SACConfig) -> Any:
+        """One step of all environments, and the gradient steps that follow it."""
+        actor, learner = carry
+        act_key, env_key, learn_key = jax.random.split(key, 3)
+        environments = actor.environments
+        num_stored = actor.replay.storage.num_rows[0] * environments.slot.shape[0]
+        knows = num_stored >= config.warmup_steps // num_shards(axis_name)
+        action = act(learner, environments.observation, act_key, knows)
+        stepped, step, metrics = step_environments(
+            env, config.env_params, environments, pool, bounded(action), env_key
+        )
+        experience = Experience(
+            observation=environments.observation,
+            action=action,
+            reward=step.reward,
+            terminated=step.terminated,
+            truncated=step.truncated,
+            successor=step.successor,
+        )
+        replay = replay_of(config).add(actor.replay, experience)
+        # The learner alone passes through the choice, and the replay is only read: it is never copied.
+        learning = partial(learn_from, network, replay_of(config), config=config, axis_name=axis_name)
+        _, shapes = jax.eval_shape(learning, learner, replay, learn_key)
+        nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        learner, learnt = jax.lax.cond(
+            knows, learning, lambda learner, *_: (learner, nothing), learner, replay, learn_key
+        )
+        return (Actor(environments=stepped, replay=replay), learner), (pack(metrics | learnt), step.level)
+
+    def update(state: TrainState, config: SACConfig) -> tuple[TrainState, Metrics]:
+        key, run_key, level_key = split_key(state.key, 1, 2, axis_name)
+        pool = state.curriculum.pool
+        step = partial(iterate, pool=pool, config=config)
+        keys = jax.random.split(run_key, config.num_iterations)
+        carry, (metrics, trace) = jax.lax.scan(step, (state.actor, state.learner), keys)
+        actor, learner = carry
+        # A curriculum hears of episodes alone: nothing here estimates the value of a state.
+        unknown = jnp.zeros(trace.slot.shape)
+        outcome = level_outcome(trace, unknown, unknown, num_levels(pool))
+        progress = jnp.minimum((state.num_updates + 1) / config.total_updates, 1.0)
+        choice, renewed, level_metrics = levels.refresh(
+            level_key, state.curriculum, config.env_params, outcome, progress
+        )
+        slot = forget_renewed(actor.environments.slot, renewed)
+        state = TrainState(
+            learner=learner,
+            actor=actor.replace(environments=actor.environments.replace(slot=slot)),
+            curriculum=choice,
+            key=key,
+            num_updates=state.num_updates + 1,
+        )
+        return state, sum_across(unpack_sum(metrics) | level_metrics, axis_name)
+
+    def policy(learner: Learner, observation: PyTree, key: jax.Array, deterministic: bool) -> jax.Array:
+        distribution = network.apply(learner.params, observation, method="policy")
+        action = distribution.mode() if deterministic else distribution.sample(seed=key)
+        return bounded(action)
+
+    return Algorithm(
+        init=init,
+        update=update,
+        policy=policy,
+        steps_per_update=lambda config: config.num_envs * config.num_iterations,
+    )
