@@ -1,0 +1,95 @@
+"""How value-based learners act and remember: epsilon-greedy, and steps as experience."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from purerl.replay import Experience, ReplayState
+from purerl.rollout import ActorState, Step
+from purerl.types import PyTree
+
+LEAST_LEVELS = 64
+"""Levels that a pool holds at least where their number is left open."""
+
+
+@struct.dataclass
+class Actor:
+    """What acts and remembers.
+
+    Attributes:
+        environments: leaves [E, ...].
+        replay: of these environments; where they are sharded, each shard has one of its own.
+    """
+
+    environments: ActorState
+    replay: ReplayState
+
+
+def example_experience(env: Any, params: PyTree) -> Experience:
+    """What one step of one environment leaves in the replay: shapes and dtypes, without values."""
+    observation = jax.eval_shape(env.reset_env, jax.random.key(0), params)[0]
+    number: Any = jax.ShapeDtypeStruct((), jnp.float32)
+    flag: Any = jax.ShapeDtypeStruct((), bool)
+    return Experience(
+        observation=observation,
+        action=jax.ShapeDtypeStruct((), jnp.int32),
+        reward=number,
+        terminated=flag,
+        truncated=flag,
+        successor=observation,
+    )
+
+
+def as_experience(observation: PyTree, action: jax.Array, step: Step) -> Experience:
+    """A step of E environments, from what the policy saw and did."""
+    return Experience(
+        observation=observation,
+        action=action,
+        reward=step.reward,
+        terminated=step.terminated,
+        truncated=step.truncated,
+        successor=step.successor,
+    )
+
+
+def exploration_rate(config: Any, progress: jax.Array) -> jax.Array:
+    """Epsilon in force: linear from `epsilon` to `final_epsilon` in the first `exploration_share` of a run.
+
+    Args:
+        config: with these three, all in [0, 1].
+        progress: share of training done, float32 [].
+    """
+    done = jnp.minimum(progress / jnp.maximum(config.exploration_share, 1e-8), 1.0)
+    return config.epsilon + done * (config.final_epsilon - config.epsilon)
+
+
+def spread_rates(rate: jax.Array, spread: jax.Array | float, num_envs: int) -> jax.Array:
+    r"""An epsilon for each environment, :math:`\epsilon_i = \epsilon^{1 + \alpha i / (E - 1)}`: float32 [E].
+
+    Args:
+        rate: epsilon, float32 [].
+        spread: alpha, 0 or more; 0 gives all environments the same.
+        num_envs: E.
+
+    Source: Horgan et al. 2018 (arXiv:1803.00933), section 4.1, with alpha = 7.
+    """
+    return rate ** (1.0 + spread * jnp.linspace(0.0, 1.0, num_envs))
+
+
+def epsilon_greedy(value: jax.Array, key: jax.Array, rate: jax.Array | float) -> jax.Array:
+    """The best action, or with probability `rate` one drawn uniformly.
+
+    Args:
+        value: float32 [A, B].
+        key: used up here.
+        rate: float32 [] or [B].
+
+    Returns:
+        int32 [B].
+    """
+    num_actions, batch = value.shape
+    explores, which = jax.random.uniform(key, (2, batch))
+    drawn = (which * num_actions).astype(jnp.int32)
+    return jnp.where(explores < rate, drawn, value.argmax(0).astype(jnp.int32))

@@ -1,0 +1,203 @@
+r"""Deep Q-learning: double, dueling (see `QNetwork`), n-step and prioritised, each a switch.
+
+.. math::
+    L = \mathbb{E}\left[w\, \ell\left(Q_\theta(s_t, a_t) - \sum_{j<n} \gamma^j r_{t+j}
+        - \gamma^n Q_{\bar\theta}(s_{t+n}, \arg\max_a Q_\theta(s_{t+n}, a))\right)\right]
+
+with the Huber loss or half the square. Sources: Mnih et al. 2015, "Human-level control through deep
+reinforcement learning"; van Hasselt et al. 2016 (arXiv:1509.06461) on double, Wang et al. 2016
+(arXiv:1511.06581) on dueling, Schaul et al. 2016 (arXiv:1511.05952) on prioritised replay; Hessel et al. 2018
+(arXiv:1710.02298) on all together.
+"""
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from purerl.algorithms.acting import (
+    LEAST_LEVELS,
+    Actor,
+    as_experience,
+    epsilon_greedy,
+    example_experience,
+    exploration_rate,
+    spread_rates,
+)
+from purerl.algorithms.dqn_config import DQNConfig
+from purerl.algorithms.dqn_learning import Learner, init_learner, learn, scan_or_call, unraveller
+from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels
+from purerl.metrics import as_mean, pack, unpack_sum
+from purerl.replay import Replay, ReplayState, prioritised, uniform
+from purerl.rollout import init_actor, step_environments
+from purerl.sharding import num_shards, split_key, sum_across
+from purerl.types import Algorithm, Curriculum, LevelPool, Metrics, PyTree, TrainState
+
+PRIORITY_FLOOR = 1e-3
+"""Added to the error in a priority, so that nothing is forgotten altogether."""
+
+
+def replay_of(config: DQNConfig) -> Replay:
+    """The kind of replay that a configuration asks for."""
+    if config.prioritised:
+        return prioritised(config.num_return_steps, config.num_frames)
+    return uniform(config.num_return_steps, config.num_frames, config.event_share)
+
+
+def act(
+    env: Any,
+    network: Any,
+    carry: tuple[Actor, Learner],
+    key: jax.Array,
+    pool: LevelPool,
+    config: DQNConfig,
+) -> Any:
+    """One step of all environments, remembered."""
+    actor, learner = carry
+    act_key, env_key = jax.random.split(key)
+    environments = actor.environments
+    unravel = unraveller(network, environments.observation)
+    value = network.apply(unravel(learner.params), environments.observation)
+    rates = spread_rates(learner.epsilon, config.epsilon_spread, value.shape[1])
+    action = epsilon_greedy(value, act_key, rates)
+    stepped, step, metrics = step_environments(env, config.env_params, environments, pool, action, env_key)
+    experience = as_experience(environments.observation, action, step)
+    replay = replay_of(config).add(actor.replay, experience)
+    return (Actor(environments=stepped, replay=replay), learner), (pack(metrics), step.level)
+
+
+def draw_and_learn(
+    network: Any,
+    learner: Learner,
+    replay: ReplayState,
+    key: jax.Array,
+    progress: jax.Array,
+    config: DQNConfig,
+    axis_name: str | None,
+) -> tuple[Learner, ReplayState, Any]:
+    """A round of learning, once there is enough to learn from."""
+    shards, kind = num_shards(axis_name), replay_of(config)
+    count = config.num_gradient_steps * config.batch_size // shards
+    samples, index, weight = kind.sample(replay, key, count, config.gamma)
+    if config.prioritised:
+        beta = config.weight_exponent + progress * (1.0 - config.weight_exponent)
+        weight = weight**beta
+        weight = weight / jnp.maximum(weight.max(), 1e-8)
+    rate = config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
+    round_of = partial(learn, network, rate=rate, config=config, axis_name=axis_name)
+    _, *shapes = jax.eval_shape(round_of, learner, samples, weight)
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    # Not by the rows in the replay: shards may differ in them, and would wait for each other for ever.
+    steps = progress * config.total_updates * config.num_iterations * config.num_envs
+    knows = steps >= config.warmup_steps
+    # The replay does not pass through the choice, so it is not copied.
+    learner, error, metrics = jax.lax.cond(
+        knows, round_of, lambda learner, *_: (learner, *nothing), learner, samples, weight
+    )
+    if config.prioritised:
+        priority = (error + PRIORITY_FLOOR) ** config.priority_exponent
+        replay = kind.update(replay, index, jnp.where(knows, priority, replay.max_priority))
+    return learner, replay, metrics
+
+
+def make_dqn(
+    env: Any, network: Any, axis_name: str | None = None, curriculum: Curriculum | None = None
+) -> Algorithm:
+    """DQN on an environment with a network.
+
+    Args:
+        env: an environment of the gymnax contract with discrete actions; `config.env_params` are its
+            parameters.
+        network: a flax module, `observations -> values [A, B]`.
+        axis_name: mesh axis over which environments are sharded, if any; `num_envs`, `batch_size` and
+            `capacity` of the configuration are for all shards.
+        curriculum: what fills the pool of levels; by default fresh ones before every update.
+    """
+    levels = curriculum or fresh_levels(env)
+
+    def init(key: jax.Array, config: DQNConfig) -> TrainState:
+        key, network_key, actor_key, pool_key = split_key(key, 2, 2, axis_name)
+        shards = num_shards(axis_name)
+        num_envs = config.num_envs // shards
+        wanted = config.num_levels or max(config.num_envs, LEAST_LEVELS)
+        choice = levels.init(pool_key, config.env_params, max(wanted // shards, 1))
+        environments = init_actor(config.env_params, choice.pool, actor_key, num_envs, config.stagger)
+        example = example_experience(env, config.env_params)
+        return TrainState(
+            learner=init_learner(network.init(network_key, environments.observation), config),
+            actor=Actor(
+                environments=environments,
+                replay=replay_of(config).init(example, config.capacity // shards, num_envs),
+            ),
+            curriculum=choice,
+            key=key,
+            num_updates=jnp.int32(0),
+        )
+
+    def iterate(carry: tuple[Actor, Learner], key_and_number: Any, state: TrainState, config: DQNConfig):
+        """Steps of all environments, and the round of learning that follows them."""
+        actor, learner = carry
+        key, number = key_and_number
+        act_key, learn_key = jax.random.split(key)
+        rounds = config.num_iterations // config.learn_every
+        progress = (state.num_updates + (number + 1) / rounds) / config.total_updates
+        progress = jnp.minimum(progress, 1.0)
+        learner = dataclasses.replace(learner, epsilon=exploration_rate(config, progress))
+        step = partial(act, env, network, pool=state.curriculum.pool, config=config)
+        (actor, learner), (metrics, trace) = scan_or_call(
+            step, (actor, learner), jax.random.split(act_key, config.learn_every)
+        )
+        learner, replay, learnt = draw_and_learn(
+            network, learner, actor.replay, learn_key, progress, config, axis_name
+        )
+        return (dataclasses.replace(actor, replay=replay), learner), (metrics, learnt, trace)
+
+    def update(state: TrainState, config: DQNConfig) -> tuple[TrainState, Metrics]:
+        key, run_key, level_key = split_key(state.key, 1, 2, axis_name)
+        flat, unravel = ravel_pytree(state.learner.params)
+        learner = dataclasses.replace(
+            state.learner, params=flat, target_params=ravel_pytree(state.learner.target_params)[0]
+        )
+        rounds = config.num_iterations // config.learn_every
+        (actor, learner), (acted, learnt, trace) = jax.lax.scan(
+            partial(iterate, state=state, config=config),
+            (state.actor, learner),
+            (jax.random.split(run_key, rounds), jnp.arange(rounds)),
+        )
+        trace = jax.tree.map(
+            lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), trace
+        )  # [rounds, k, E] -> [T, E]
+        # A curriculum hears of episodes alone: nothing here estimates the value of a state.
+        unknown = jnp.zeros(trace.slot.shape)
+        outcome = level_outcome(trace, unknown, unknown, num_levels(state.curriculum.pool))
+        progress = jnp.minimum((state.num_updates + 1) / config.total_updates, 1.0)
+        choice, renewed, level_metrics = levels.refresh(
+            level_key, state.curriculum, config.env_params, outcome, progress
+        )
+        slot = forget_renewed(actor.environments.slot, renewed)
+        metrics = unpack_sum(acted) | unpack_sum(learnt) | level_metrics
+        metrics |= {"epsilon": as_mean(learner.epsilon)}
+        state = TrainState(
+            learner=dataclasses.replace(
+                learner, params=unravel(learner.params), target_params=unravel(learner.target_params)
+            ),
+            actor=dataclasses.replace(actor, environments=actor.environments.replace(slot=slot)),
+            curriculum=choice,
+            key=key,
+            num_updates=state.num_updates + 1,
+        )
+        return state, sum_across(metrics, axis_name)
+
+    def policy(learner: Learner, observation: PyTree, key: jax.Array, deterministic: bool) -> jax.Array:
+        value = network.apply(learner.params, observation)
+        return value.argmax(0) if deterministic else epsilon_greedy(value, key, learner.epsilon)
+
+    return Algorithm(
+        init=init,
+        update=update,
+        policy=policy,
+        steps_per_update=lambda config: config.num_envs * config.num_iterations,
+    )
