@@ -1,0 +1,68 @@
+"""DQN or PQN on any registered environment with discrete actions.
+
+    python experiments/dqn.py --env CartPole-v1
+
+    python experiments/dqn.py --env Breakout-MinAtar --algorithm pqn --network image --total-steps 1e6
+
+Names are PureRL's own (`Maze-v0`) and gymnax's. Parts of Rainbow are switches: `--dqn.double`,
+`--dqn.prioritised`, `--dqn.num-return-steps 3`, `--net.dueling`. PQN always normalises layers.
+"""
+
+from dataclasses import dataclass, field
+
+from any_environment import World, make_environment, short_name
+from value_learners import AlgorithmName, make_dqn_learner, make_pqn_learner
+
+import purerl  # noqa: F401  sets XLA's flags before JAX starts
+from purerl import cli
+from purerl.algorithms.dqn_config import DQNConfig
+from purerl.algorithms.pqn_config import PQNConfig
+from purerl.networks import NetworkName, QNetworkConfig, make_q_network
+from purerl.runs import Experiment, RunOptions, Steps
+
+
+@dataclass(frozen=True)
+class Config(RunOptions):
+    """Train action values on an environment with DQN or PQN, evaluate the greedy policy, and report."""
+
+    env: str = "CartPole-v1"
+    """Name of the environment."""
+    algorithm: AlgorithmName = "dqn"
+    """With a replay and a target network, or with neither and many environments."""
+    total_steps: Steps = 100_000
+    """Environment steps for each seed; 2e6 is understood."""
+    eval_episodes: int = 200
+    """Evaluation episodes for each seed."""
+    network: NetworkName = "mlp"
+    """Encoder of the observations."""
+    dqn: DQNConfig = field(default_factory=DQNConfig)
+    pqn: PQNConfig = field(default_factory=PQNConfig)
+    net: QNetworkConfig = field(default_factory=QNetworkConfig)
+
+
+def build(config: Config) -> Experiment:
+    """The experiment that a configuration describes; raises ValueError where it cannot be run."""
+    if config.eval_episodes < 1:
+        raise ValueError(f"eval_episodes = {config.eval_episodes} must be at least 1")
+    env, params = make_environment(config.env)
+    layer_norm = config.net.layer_norm or config.algorithm == "pqn"
+    network = make_q_network(env, params, config.network, config.net.replace(layer_norm=layer_norm))
+    if config.algorithm == "dqn":
+        learner = make_dqn_learner(env, network, config.dqn.replace(env_params=params), config.num_seeds)
+    else:
+        learner = make_pqn_learner(env, network, config.pqn.replace(env_params=params))
+    algorithm = learner.make()
+    world = World(config.env, env, params, algorithm.policy, config.eval_episodes)
+    return Experiment(
+        name=f"{config.algorithm}-{short_name(config.env)}",
+        algorithm=algorithm,
+        algorithm_config=learner.config,
+        num_devices=learner.num_devices,
+        build_program=learner.build_program,
+        evaluate=world.evaluate,
+        report=world.report,
+    )
+
+
+if __name__ == "__main__":
+    cli.main(Config, build, description=__doc__)

@@ -1,0 +1,109 @@
+"""PQN or DQN on generated mazes, with a curriculum.
+
+    python experiments/dqn_maze.py
+
+    python experiments/dqn_maze.py --algorithm dqn
+
+The same mazes, suites of held-out mazes and report as those of `ppo_maze.py`.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+from maze_report import report
+from maze_world import WorldOptions, Worlds, make_world
+from value_learners import AlgorithmName, make_dqn_learner, make_pqn_learner
+
+import purerl  # noqa: F401  sets XLA's flags before JAX starts
+from envs.curriculum import CurriculumOptions, check_curriculum, make_curriculum
+from envs.maze import maze_levels
+from purerl import cli
+from purerl.algorithms.dqn_config import DQNConfig
+from purerl.algorithms.pqn_config import PQNConfig
+from purerl.networks import GridNetworkName, QNetworkConfig, make_q_network
+from purerl.runs import Experiment, RunOptions, Steps
+
+
+@dataclass(frozen=True)
+class Config(RunOptions):
+    """Train action values on generated mazes, evaluate them on mazes they have not seen, and report."""
+
+    algorithm: AlgorithmName = "pqn"
+    """With a replay and a target network, or with neither and many environments."""
+    total_steps: Steps = 20_000_000
+    """Environment steps for each seed; 2e6 is understood."""
+    eval_mazes: int = 2000
+    """Held-out mazes in each suite."""
+    network: GridNetworkName = "mlp"
+    """Encoder of the observations."""
+    num_edits: int = 4
+    """Changes of a mutation, for the curriculum accel."""
+    keep_solvable: bool = True
+    """Give up mutations that cut the start off from the goal, for the curriculum accel."""
+    pqn: PQNConfig = field(
+        default_factory=lambda: PQNConfig(
+            num_envs=1024,
+            num_steps=16,
+            num_epochs=2,
+            num_minibatches=16,
+            microbatch_size=0,
+            num_levels=1024,
+            learning_rate=1e-3,
+            gamma=0.97,
+            return_lambda=0.9,
+        )
+    )
+    dqn: DQNConfig = field(
+        default_factory=lambda: DQNConfig(
+            num_envs=512,
+            num_iterations=32,
+            num_gradient_steps=2,
+            batch_size=512,
+            capacity=1_000_000,
+            num_return_steps=3,
+            num_levels=1024,
+            warmup_steps=20_000,
+            gamma=0.97,
+        )
+    )
+    curriculum: CurriculumOptions = field(default_factory=CurriculumOptions)
+    env: WorldOptions = field(default_factory=WorldOptions)
+    net: QNetworkConfig = field(
+        default_factory=lambda: QNetworkConfig(width=256, num_layers=2, head_width=0, layer_norm=True)
+    )
+
+
+def build(config: Config) -> Experiment:
+    """The experiment that a configuration describes; raises ValueError where it cannot be run."""
+    if config.eval_mazes < 1:
+        raise ValueError(f"eval_mazes = {config.eval_mazes} must be at least 1")
+    chosen = config.dqn if config.algorithm == "dqn" else config.pqn
+    env, params = make_world(config.env, chosen.gamma)
+    network = make_q_network(env, params, config.network, config.net)
+    levels = maze_levels(env, config.num_edits, config.keep_solvable)
+    curriculum = make_curriculum(levels, config.curriculum)
+    if config.algorithm == "dqn":
+        dqn = config.dqn.replace(env_params=params)
+        learner = make_dqn_learner(env, network, dqn, config.num_seeds, curriculum)
+    else:
+        learner = make_pqn_learner(env, network, config.pqn.replace(env_params=params), curriculum)
+    num_levels = chosen.num_levels or chosen.num_envs
+    check_curriculum(config.curriculum, levels, num_levels // learner.num_devices)
+    algorithm = learner.make()
+    # An MLP, or a readout of every cell, has parameters for one size of grid alone.
+    transfers = config.network != "mlp" and config.net.readout == "agent"
+    worlds = Worlds(env, algorithm.policy, transfers, config.eval_mazes)
+    return Experiment(
+        name=f"{config.algorithm}-maze",
+        algorithm=algorithm,
+        algorithm_config=learner.config,
+        num_devices=learner.num_devices,
+        build_program=learner.build_program,
+        evaluate=worlds.evaluate,
+        report=partial(report, worlds),
+        return_metric="solve_rate",
+    )
+
+
+if __name__ == "__main__":
+    cli.main(Config, build, description=__doc__)

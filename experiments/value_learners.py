@@ -1,0 +1,77 @@
+"""What experiments with DQN and PQN share: the choice between them, and the memory of the replay."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+from purerl.algorithms.acting import example_experience
+from purerl.algorithms.dqn import make_dqn, replay_of
+from purerl.algorithms.dqn_config import DQNConfig, check_dqn
+from purerl.algorithms.pqn import make_pqn
+from purerl.algorithms.pqn_config import PQNConfig, check_pqn
+from purerl.networks import QNetwork
+from purerl.replay import check_fits
+from purerl.replay.memory import in_words
+from purerl.runtime import available_memory
+from purerl.train import Program, build_program, usable_devices
+from purerl.types import Curriculum
+
+AlgorithmName = Literal["dqn", "pqn"]
+
+
+class ValueLearner(NamedTuple):
+    """A learner of action values, ready for an `Experiment`.
+
+    Attributes:
+        make: `(axis_name) -> Algorithm`.
+        config: its configuration, with the parameters of the environment in it.
+        num_devices: over how many devices of this machine it can be spread.
+        build_program: as `Experiment` wants it.
+    """
+
+    make: Callable[..., Any]
+    config: Any
+    num_devices: int
+    build_program: Callable[..., Program]
+
+
+def make_dqn_learner(
+    env: Any, network: QNetwork, config: DQNConfig, num_seeds: int, curriculum: Curriculum | None = None
+) -> ValueLearner:
+    """DQN. Raises ValueError where it cannot be run, or its replay does not fit into memory."""
+    check_dqn(config)
+    example = example_experience(env, config.env_params)
+    needed = check_fits(
+        replay_of(config), example, config.capacity, config.num_envs, num_seeds, available_memory()
+    )
+    make = partial(make_dqn, env, network, curriculum=curriculum)
+    return ValueLearner(
+        make=make,
+        config=config,
+        # Gradient steps are too small to be worth a collective each.
+        num_devices=1,
+        build_program=partial(
+            _announced, f"replay: {in_words(needed)}", partial(build_program, make, config)
+        ),
+    )
+
+
+def make_pqn_learner(
+    env: Any, network: QNetwork, config: PQNConfig, curriculum: Curriculum | None = None
+) -> ValueLearner:
+    """PQN. Raises ValueError where it cannot be run."""
+    check_pqn(config)
+    make = partial(make_pqn, env, network, curriculum=curriculum)
+    return ValueLearner(
+        make=make,
+        config=config,
+        num_devices=usable_devices(
+            config.num_envs, config.num_envs * config.num_steps, config.num_minibatches
+        ),
+        build_program=partial(build_program, make, config),
+    )
+
+
+def _announced(sentence: str, build: Callable[..., Program], **options: Any) -> Program:
+    print(sentence, flush=True)
+    return build(**options)

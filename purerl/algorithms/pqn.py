@@ -1,0 +1,205 @@
+r"""Parallelised Q-learning: many environments in place of a replay, layer norm in place of a target network.
+
+.. math::
+    L = \mathbb{E}\left[\ell\left(Q_\theta(s_t, a_t) - G_t\right)\right], \qquad
+    G_t = r_t + \gamma \left((1 - \lambda) \max_a Q_\theta(s_{t+1}, a) + \lambda G_{t+1}\right)
+
+with values as they were at the time of the rollout. The network wants `layer_norm`: it is what keeps
+temporal differences from diverging.
+
+Source: Gallici et al. 2024 (arXiv:2407.04811), algorithm 1; the return is Peng's Q(lambda).
+"""
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax.flatten_util import ravel_pytree
+
+from purerl import losses
+from purerl.algorithms.acting import LEAST_LEVELS, epsilon_greedy, exploration_rate, spread_rates
+from purerl.algorithms.ppo_learning import num_microbatches
+from purerl.algorithms.pqn_config import PQNConfig
+from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels
+from purerl.metrics import as_mean, as_means, pack, unpack_sum
+from purerl.permutation import grid_permutation
+from purerl.returns import gae
+from purerl.rollout import init_actor, unroll
+from purerl.sharding import mean_across, num_shards, split_key, sum_across
+from purerl.types import Algorithm, Curriculum, Metrics, PyTree, TrainState
+
+
+@struct.dataclass
+class Learner:
+    """What learning changes.
+
+    Attributes:
+        params: of the network.
+        optimizer: state of the optimiser, for all parameters as one flat vector.
+        epsilon: share of random actions in force, float32 [].
+    """
+
+    params: PyTree
+    optimizer: PyTree
+    epsilon: jax.Array
+
+
+@struct.dataclass
+class Batch:
+    """What the loss needs of each sample; leaves [B, ...]."""
+
+    observation: PyTree
+    action: jax.Array
+    target: jax.Array
+
+
+def make_optimizer(config: PQNConfig, rate: jax.Array) -> optax.GradientTransformation:
+    """Rectified Adam behind a clip of the global norm."""
+    return optax.chain(
+        optax.clip_by_global_norm(config.max_grad_norm), optax.scale_by_radam(), optax.scale(-rate)
+    )
+
+
+def pqn_loss(network: Any, params: PyTree, batch: Batch, config: PQNConfig) -> tuple[jax.Array, Metrics]:
+    """The mean loss of B samples, float32 [], and their metrics."""
+    value = losses.value_of_action(network.apply(params, batch.observation), batch.action)
+    loss = losses.huber(value - batch.target, config.huber_delta)
+    metrics = {"loss": loss, "q_value": value, "td_error": jnp.abs(value - batch.target)}
+    return loss.mean(), as_means(metrics)
+
+
+def learn(
+    network: Any,
+    learner: Learner,
+    batch: Batch,
+    key: jax.Array,
+    rate: jax.Array,
+    config: PQNConfig,
+    axis_name: str | None,
+) -> tuple[Learner, Metrics]:
+    """Epochs of gradient steps over the samples of one rollout, leaves [T, E, ...]."""
+    rows, columns = batch.target.shape
+    samples = jax.tree.map(lambda leaf: leaf.reshape(rows * columns, *leaf.shape[2:]), batch)
+    minibatch = rows * columns // config.num_minibatches
+    parts = num_microbatches(minibatch, config.microbatch_size)
+    flat_params, unravel = ravel_pytree(learner.params)
+    optimizer = make_optimizer(config, rate)
+    loss = lambda flat_params, part: pqn_loss(network, unravel(flat_params), part, config)  # noqa: E731
+
+    def step(carry, index):
+        flat_params, optimizer_state = carry
+
+        def accumulate(total, part):
+            taken = jax.tree.map(lambda leaf: leaf[part], samples)
+            gradient, metrics = jax.grad(loss, has_aux=True)(flat_params, taken)
+            return total + gradient, pack(metrics)
+
+        total, metrics = jax.lax.scan(accumulate, jnp.zeros_like(flat_params), index.reshape(parts, -1))
+        gradient = mean_across(total / parts, axis_name)
+        updates, optimizer_state = optimizer.update(gradient, optimizer_state)
+        metrics = unpack_sum(metrics) | {"gradient_norm": as_mean(optax.tree.norm(gradient))}
+        return (flat_params + updates, optimizer_state), pack(metrics)
+
+    shuffles = jax.vmap(partial(grid_permutation, num_rows=rows, num_columns=columns))
+    index = shuffles(jax.random.split(key, config.num_epochs)).reshape(-1, minibatch)
+    carry, metrics = jax.lax.scan(step, (flat_params, learner.optimizer), index)
+    learner = dataclasses.replace(learner, params=unravel(carry[0]), optimizer=carry[1])
+    return learner, unpack_sum(metrics)
+
+
+def make_pqn(
+    env: Any, network: Any, axis_name: str | None = None, curriculum: Curriculum | None = None
+) -> Algorithm:
+    """PQN on an environment with a network.
+
+    Args:
+        env: an environment of the gymnax contract with discrete actions; `config.env_params` are its
+            parameters.
+        network: a flax module, `observations -> values [A, B]`.
+        axis_name: mesh axis over which environments are sharded, if any; `config.num_envs` is for all shards.
+        curriculum: what fills the pool of levels; by default fresh ones before every rollout.
+    """
+    levels = curriculum or fresh_levels(env)
+
+    def init(key: jax.Array, config: PQNConfig) -> TrainState:
+        key, network_key, actor_key, pool_key = split_key(key, 2, 2, axis_name)
+        num_envs = config.num_envs // num_shards(axis_name)
+        wanted = config.num_levels or max(config.num_envs, LEAST_LEVELS)
+        choice = levels.init(pool_key, config.env_params, max(wanted // num_shards(axis_name), 1))
+        actor = init_actor(config.env_params, choice.pool, actor_key, num_envs, config.stagger)
+        params = network.init(network_key, actor.observation)
+        learner = Learner(
+            params=params,
+            optimizer=make_optimizer(config, jnp.float32(0.0)).init(ravel_pytree(params)[0]),
+            epsilon=jnp.asarray(config.epsilon, jnp.float32),
+        )
+        return TrainState(learner=learner, actor=actor, curriculum=choice, key=key, num_updates=jnp.int32(0))
+
+    def update(state: TrainState, config: PQNConfig) -> tuple[TrainState, Metrics]:
+        key, rollout_key, level_key, shuffle_key = split_key(state.key, 1, 3, axis_name)
+        progress = jnp.minimum((state.num_updates + 1) / config.total_updates, 1.0)
+        epsilon = exploration_rate(config, state.num_updates / config.total_updates)
+        learner, pool = dataclasses.replace(state.learner, epsilon=epsilon), state.curriculum.pool
+
+        def act(observation, act_key):
+            value = network.apply(learner.params, observation)
+            rates = spread_rates(epsilon, config.epsilon_spread, value.shape[1])
+            action = epsilon_greedy(value, act_key, rates)
+            return action, jnp.zeros(action.shape), value.max(0)
+
+        actor, transitions, trace, metrics = unroll(
+            env=env,
+            params=config.env_params,
+            actor=state.actor,
+            pool=pool,
+            key=rollout_key,
+            num_steps=config.num_steps,
+            act=act,
+            value_of=lambda observation: network.apply(learner.params, observation).max(0),
+        )
+        # With max_a Q as the value of a state, advantage + value is the lambda-return above.
+        advantage = gae(
+            reward=transitions.reward,
+            value=transitions.value,
+            next_value=transitions.next_value,
+            terminated=transitions.terminated,
+            truncated=transitions.truncated,
+            gamma=config.gamma,
+            gae_lambda=config.return_lambda,
+        )
+        batch = Batch(
+            observation=transitions.observation,
+            action=transitions.action,
+            target=advantage + transitions.value,
+        )
+        rate = config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
+        learner, learnt = learn(network, learner, batch, shuffle_key, rate, config, axis_name)
+        outcome = level_outcome(trace, transitions.value, advantage, num_levels(pool))
+        choice, renewed, level_metrics = levels.refresh(
+            level_key, state.curriculum, config.env_params, outcome, progress
+        )
+        metrics |= learnt | level_metrics | {"epsilon": as_mean(epsilon), "learning_rate": as_mean(rate)}
+        slot = forget_renewed(actor.slot, renewed)
+        state = TrainState(
+            learner=learner,
+            actor=dataclasses.replace(actor, slot=slot),
+            curriculum=choice,
+            key=key,
+            num_updates=state.num_updates + 1,
+        )
+        return state, sum_across(metrics, axis_name)
+
+    def policy(learner: Learner, observation: PyTree, key: jax.Array, deterministic: bool) -> jax.Array:
+        value = network.apply(learner.params, observation)
+        return value.argmax(0) if deterministic else epsilon_greedy(value, key, learner.epsilon)
+
+    return Algorithm(
+        init=init,
+        update=update,
+        policy=policy,
+        steps_per_update=lambda config: config.num_envs * config.num_steps,
+    )
