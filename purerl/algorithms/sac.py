@@ -9,37 +9,23 @@ environments is followed by gradient steps on batches of the replay.
 Sources: Haarnoja et al. 2018 (arXiv:1812.05905); for discrete actions, Christodoulou 2019 (arXiv:1910.07207).
 """
 
+import dataclasses
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
+from purerl.algorithms import acting
+from purerl.algorithms.acting import LEAST_LEVELS, Actor, as_experience
 from purerl.algorithms.sac_config import SACConfig
-from purerl.algorithms.sac_learning import Learner, init_learner, learn_from
+from purerl.algorithms.sac_learning import Learner, flatten, init_learner, learn_from, unflatten
 from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels
 from purerl.metrics import pack, unpack_sum
-from purerl.replay import Experience, Replay, ReplayState, uniform
-from purerl.rollout import ActorState, init_actor, step_environments
+from purerl.replay import Experience, Replay, uniform
+from purerl.rollout import init_actor, step_environments
 from purerl.sharding import num_shards, split_key, sum_across
 from purerl.types import Algorithm, Curriculum, LevelPool, Metrics, PyTree, TrainState
-
-LEAST_LEVELS = 16
-"""Levels that a pool holds at least where their number is left open."""
-
-
-@struct.dataclass
-class Actor:
-    """What acts and remembers.
-
-    Attributes:
-        environments: leaves [E, ...].
-        replay: of these environments; where they are sharded, each shard has one of its own.
-    """
-
-    environments: ActorState
-    replay: ReplayState
 
 
 def replay_of(config: SACConfig) -> Replay:
@@ -49,18 +35,8 @@ def replay_of(config: SACConfig) -> Replay:
 
 def example_experience(env: Any, params: PyTree, network: Any) -> Experience:
     """What one step of one environment leaves in the replay: shapes and dtypes, without values."""
-    observation = jax.eval_shape(env.reset_env, jax.random.key(0), params)[0]
     action = jax.eval_shape(lambda: random_actions(jax.random.key(0), 1, network)[0])
-    number: Any = jax.ShapeDtypeStruct((), jnp.float32)
-    flag: Any = jax.ShapeDtypeStruct((), bool)
-    return Experience(
-        observation=observation,
-        action=action,
-        reward=number,
-        terminated=flag,
-        truncated=flag,
-        successor=observation,
-    )
+    return dataclasses.replace(acting.example_experience(env, params), action=action)
 
 
 def to_bounds(action: jax.Array, space: Any, periodic: bool = False) -> jax.Array:
@@ -132,28 +108,23 @@ def make_sac(
         action = network.apply(learner.params, observation, method="policy").sample(seed=policy_key)
         return jnp.where(knows, action, random_actions(random_key, action.shape[0], network))
 
-    def iterate(carry: Any, key: jax.Array, pool: LevelPool, config: SACConfig) -> Any:
+    def iterate(carry: Any, inputs: Any, unravel: Any, pool: LevelPool, config: SACConfig) -> Any:
         """One step of all environments, and the gradient steps that follow it."""
         actor, learner = carry
+        key, steps = inputs
         act_key, env_key, learn_key = jax.random.split(key, 3)
+        knows = steps >= config.warmup_steps
         environments = actor.environments
-        num_stored = actor.replay.storage.num_rows[0] * environments.slot.shape[0]
-        knows = num_stored >= config.warmup_steps // num_shards(axis_name)
-        action = act(learner, environments.observation, act_key, knows)
+        action = act(unflatten(learner, unravel), environments.observation, act_key, knows)
         stepped, step, metrics = step_environments(
             env, config.env_params, environments, pool, bounded(action), env_key
         )
-        experience = Experience(
-            observation=environments.observation,
-            action=action,
-            reward=step.reward,
-            terminated=step.terminated,
-            truncated=step.truncated,
-            successor=step.successor,
-        )
+        experience = as_experience(environments.observation, action, step)
         replay = replay_of(config).add(actor.replay, experience)
         # The learner alone passes through the choice, and the replay is only read: it is never copied.
-        learning = partial(learn_from, network, replay_of(config), config=config, axis_name=axis_name)
+        learning = partial(
+            learn_from, network, unravel, replay_of(config), config=config, axis_name=axis_name
+        )
         _, shapes = jax.eval_shape(learning, learner, replay, learn_key)
         nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         learner, learnt = jax.lax.cond(
@@ -164,9 +135,15 @@ def make_sac(
     def update(state: TrainState, config: SACConfig) -> tuple[TrainState, Metrics]:
         key, run_key, level_key = split_key(state.key, 1, 2, axis_name)
         pool = state.curriculum.pool
-        step = partial(iterate, pool=pool, config=config)
-        keys = jax.random.split(run_key, config.num_iterations)
-        carry, (metrics, trace) = jax.lax.scan(step, (state.actor, state.learner), keys)
+        learner, unravel = flatten(state.learner)
+        # Not the rows in the replay: shards may differ in them, and would wait for each other for ever.
+        number = jnp.arange(1.0, config.num_iterations + 1)
+        steps = (state.num_updates.astype(jnp.float32) * config.num_iterations + number) * config.num_envs
+        carry, (metrics, trace) = jax.lax.scan(
+            partial(iterate, unravel=unravel, pool=pool, config=config),
+            (state.actor, learner),
+            (jax.random.split(run_key, config.num_iterations), steps),
+        )
         actor, learner = carry
         # A curriculum hears of episodes alone: nothing here estimates the value of a state.
         unknown = jnp.zeros(trace.slot.shape)
@@ -177,8 +154,8 @@ def make_sac(
         )
         slot = forget_renewed(actor.environments.slot, renewed)
         state = TrainState(
-            learner=learner,
-            actor=actor.replace(environments=actor.environments.replace(slot=slot)),
+            learner=unflatten(learner, unravel),
+            actor=dataclasses.replace(actor, environments=actor.environments.replace(slot=slot)),
             curriculum=choice,
             key=key,
             num_updates=state.num_updates + 1,

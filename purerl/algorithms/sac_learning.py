@@ -1,5 +1,7 @@
-"""The learning half of soft actor-critic: targets, losses and gradient steps."""
+"""The learning half of soft actor-critic: its state, and gradient steps on batches of the replay."""
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,15 +10,13 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
+from purerl.algorithms.dqn_learning import scan_or_call
 from purerl.algorithms.sac_config import SACConfig
-from purerl.losses import explained_variance
-from purerl.metrics import as_mean, as_means, pack, unpack_sum
-from purerl.replay import Replay, ReplayState, Sample
+from purerl.algorithms.sac_losses import sac_loss
+from purerl.metrics import as_mean, pack, unpack_sum
+from purerl.replay import Replay, ReplayState
 from purerl.sharding import mean_across, num_shards
 from purerl.types import Metrics, PyTree
-
-SATURATED = 0.999
-"""Magnitude of an action in [-1, 1] beyond which the squashing lets hardly any gradient through."""
 
 
 @struct.dataclass
@@ -34,25 +34,6 @@ class Learner:
     target_params: PyTree
     log_temperature: jax.Array
     optimizer: PyTree
-
-
-@struct.dataclass
-class Terms:
-    """What the losses are made of; float32 [B], with K critics.
-
-    Attributes:
-        value: Q(s, a) of each critic, [K, B].
-        target: what it should be; carries no gradient.
-        policy_loss: what the policy descends; carries no gradient to the critics.
-        entropy: of the policy at s, sampled or exact; carries no gradient.
-        saturated: share of the policy's action entries at the end of their range.
-    """
-
-    value: jax.Array
-    target: jax.Array
-    policy_loss: jax.Array
-    entropy: jax.Array
-    saturated: jax.Array
 
 
 def make_optimizers(
@@ -81,117 +62,24 @@ def init_learner(params: PyTree, config: SACConfig) -> Learner:
     )
 
 
-def target_entropy(network: Any, config: SACConfig) -> jax.Array | float:
-    """The entropy that the temperature aims at, in nats: float32 []."""
-    if network.discrete:
-        return config.entropy_share * jnp.log(network.action_size)
-    return config.entropy_per_dimension * network.action_size
+def flatten(learner: Learner) -> tuple[Learner, Callable[[jax.Array], PyTree]]:
+    """The learner with each network as one vector, and the function that makes parameters of such a vector.
 
-
-def continuous_terms(
-    network: Any, params: PyTree, target_params: PyTree, temperature: jax.Array, batch: Sample, key: jax.Array
-) -> Terms:
-    r"""With one sampled action for each observation and one for each successor.
-
-    .. math::
-        y = R + \gamma^n \left(\min_k \bar Q_k(s', a') - \alpha \log \pi(a' \mid s')\right), \qquad
-        L_\pi = \alpha \log \pi(\tilde a \mid s) - \min_k Q_k(s, \tilde a)
-
-    Source: Haarnoja et al. 2018 (arXiv:1812.05905), equations 5 to 9, with R and gamma^n of n steps.
+    One pass over memory then serves all layers, with one kernel to compile.
     """
-    key, next_key = jax.random.split(key)
-    frozen = jax.lax.stop_gradient(params)
-    next_policy = network.apply(frozen, batch.successor, method="policy")
-    next_action, next_log_prob = next_policy.sample_and_log_prob(next_key)
-    next_features = network.apply(target_params, batch.successor, method="features")
-    next_value = network.apply(target_params, next_features, next_action, method="values").min(0)
-    target = batch.reward + batch.discount * (next_value - temperature * next_log_prob)
-    features = network.apply(params, batch.observation, method="features")
-    value = network.apply(params, features, batch.action, method="values")
-    action, log_prob = network.apply(params, batch.observation, method="policy").sample_and_log_prob(key)
-    features = jax.lax.stop_gradient(features)
-    value_of_policy = network.apply(frozen, features, action, method="values").min(0)
-    return Terms(
-        value=value,
-        target=jax.lax.stop_gradient(target),
-        policy_loss=temperature * log_prob - value_of_policy,
-        entropy=-jax.lax.stop_gradient(log_prob),
-        saturated=(jnp.abs(action) > SATURATED).mean(-1),
-    )
+    (params, unravel), (target, _) = ravel_pytree(learner.params), ravel_pytree(learner.target_params)
+    return dataclasses.replace(learner, params=params, target_params=target), unravel
 
 
-def discrete_terms(
-    network: Any, params: PyTree, target_params: PyTree, temperature: jax.Array, batch: Sample, key: jax.Array
-) -> Terms:
-    """With exact expectations over the actions.
-
-    Source: Christodoulou 2019 (arXiv:1910.07207), equations 10 to 12.
-    """
-    next_logits = network.apply(jax.lax.stop_gradient(params), batch.successor, method="policy").logits
-    next_log_prob = jax.nn.log_softmax(next_logits)  # [B, A]
-    next_features = network.apply(target_params, batch.successor, method="features")
-    next_value = network.apply(target_params, next_features, batch.action, method="values").min(0)
-    soft_value = (jnp.exp(next_log_prob) * (next_value - temperature * next_log_prob)).sum(-1)
-    features = network.apply(params, batch.observation, method="features")
-    values = network.apply(params, features, batch.action, method="values")  # [K, B, A]
-    log_prob = jax.nn.log_softmax(network.apply(params, batch.observation, method="policy").logits)
-    probability = jnp.exp(log_prob)
-    least = jax.lax.stop_gradient(values.min(0))
-    return Terms(
-        value=jnp.take_along_axis(values, batch.action[None, :, None], axis=-1)[..., 0],
-        target=jax.lax.stop_gradient(batch.reward + batch.discount * soft_value),
-        policy_loss=(probability * (temperature * log_prob - least)).sum(-1),
-        entropy=-jax.lax.stop_gradient((probability * log_prob).sum(-1)),
-        saturated=jnp.zeros(batch.reward.shape),
-    )
-
-
-def sac_loss(
-    network: Any,
-    params: PyTree,
-    log_temperature: jax.Array,
-    target_params: PyTree,
-    batch: Sample,
-    weight: jax.Array,
-    key: jax.Array,
-    config: SACConfig,
-) -> tuple[jax.Array, Metrics]:
-    """The sum of the losses of critics, policy and temperature: no two of them have parameters in common.
-
-    Args:
-        network: with the methods of `SoftActorCritic`.
-        params: its parameters.
-        log_temperature: float32 [].
-        target_params: parameters that targets are computed with.
-        batch: B windows of n steps.
-        weight: of each in the critics' loss, float32 [B].
-        key: used up here.
-        config: gamma and the entropy to aim at.
-
-    Returns:
-        Mean loss over the samples, float32 [], and the metrics of this batch.
-    """
-    terms_of = discrete_terms if network.discrete else continuous_terms
-    temperature = jnp.exp(jax.lax.stop_gradient(log_temperature))
-    terms = terms_of(network, params, target_params, temperature, batch, key)
-    value_loss = 0.5 * jnp.square(terms.value - terms.target).sum(0)
-    surplus = terms.entropy - target_entropy(network, config)
-    loss = (weight * value_loss + terms.policy_loss + log_temperature * surplus).mean()
-    metrics = as_means(
-        {
-            "value_loss": value_loss,
-            "policy_loss": terms.policy_loss,
-            "entropy": terms.entropy,
-            "action_value": terms.value.mean(0),
-            "saturated_share": terms.saturated,
-        }
-    )
-    metrics["explained_variance"] = as_mean(explained_variance(terms.value.mean(0), terms.target))
-    return loss, metrics
+def unflatten(learner: Learner, unravel: Callable[[jax.Array], PyTree]) -> Learner:
+    """Undoes `flatten`."""
+    params, target = unravel(learner.params), unravel(learner.target_params)
+    return dataclasses.replace(learner, params=params, target_params=target)
 
 
 def learn_from(
     network: Any,
+    unravel: Callable[[jax.Array], PyTree],
     replay: Replay,
     learner: Learner,
     remembered: ReplayState,
@@ -201,51 +89,37 @@ def learn_from(
 ) -> tuple[Learner, Metrics]:
     """Gradient steps, one after another, on batches that are drawn all at once.
 
-    Parameters, gradients and the optimiser's state are one flat vector each, as is the target: one pass over
-    memory for all layers, and one kernel to compile.
+    The learner comes and goes in the form that `flatten` gives it.
     """
     sample_key, step_key = jax.random.split(key)
     size = (config.num_gradient_steps, config.batch_size // num_shards(axis_name))
     batch, _, weight = replay.sample(remembered, sample_key, size[0] * size[1], config.gamma)
     batches, weights = jax.tree.map(lambda leaf: leaf.reshape(*size, *leaf.shape[1:]), (batch, weight))
     optimizers = make_optimizers(config)
-    flat_params, unravel = ravel_pytree(learner.params)
-    flat_target = ravel_pytree(learner.target_params)[0]
 
-    def loss(parameters, flat_target, batch, weight, step_key):
-        flat_params, log_temperature = parameters
-        return sac_loss(
-            network,
-            unravel(flat_params),
-            log_temperature,
-            unravel(flat_target),
-            batch,
-            weight,
-            step_key,
-            config,
-        )
+    def loss(parameters, target, batch, weight, key):
+        params, log_temperature = unravel(parameters[0]), parameters[1]
+        return sac_loss(network, params, log_temperature, unravel(target), batch, weight, key, config)
 
-    def step(carry, inputs):
-        parameters, flat_target, states = carry
-        gradients, metrics = jax.grad(loss, has_aux=True)(parameters, flat_target, *inputs)
+    def step(learner, inputs):
+        parameters = (learner.params, learner.log_temperature)
+        gradients, metrics = jax.grad(loss, has_aux=True)(parameters, learner.target_params, *inputs)
         gradients = mean_across(gradients, axis_name)
-        results = [
-            optimizer.update(*both) for optimizer, *both in zip(optimizers, gradients, states, strict=True)
-        ]
-        parameters = tuple(old + update for old, (update, _) in zip(parameters, results, strict=True))
-        flat_target = flat_target + config.target_rate * (parameters[0] - flat_target)
+        (change, network_state), (temperature_change, temperature_state) = (
+            optimizer.update(*both)
+            for optimizer, *both in zip(optimizers, gradients, learner.optimizer, strict=True)
+        )
+        params, log_temperature = learner.params + change, learner.log_temperature + temperature_change
         metrics["gradient_norm"] = as_mean(optax.tree.norm(gradients[0]))
-        metrics["temperature"] = as_mean(jnp.exp(parameters[1]))
-        return (parameters, flat_target, tuple(state for _, state in results)), pack(metrics)
+        metrics["temperature"] = as_mean(jnp.exp(log_temperature))
+        learner = Learner(
+            params=params,
+            target_params=learner.target_params + config.target_rate * (params - learner.target_params),
+            log_temperature=log_temperature,
+            optimizer=(network_state, temperature_state),
+        )
+        return learner, pack(metrics)
 
-    carry = ((flat_params, learner.log_temperature), flat_target, learner.optimizer)
     keys = jax.random.split(step_key, config.num_gradient_steps)
-    carry, metrics = jax.lax.scan(step, carry, (batches, weights, keys))
-    (flat_params, log_temperature), flat_target, states = carry
-    learner = Learner(
-        params=unravel(flat_params),
-        target_params=unravel(flat_target),
-        log_temperature=log_temperature,
-        optimizer=states,
-    )
+    learner, metrics = scan_or_call(step, learner, (batches, weights, keys))
     return learner, unpack_sum(metrics)
