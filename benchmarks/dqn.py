@@ -1,0 +1,230 @@
+"""Measures of DQN and PQN: `python -m benchmarks.dqn`, about half an hour on two cores.
+
+`--only purejaxrl capacity` runs the quick ones. The peer of `rejax` runs in an environment of its own, which
+`sh benchmarks/peers/make_rejax.sh` makes; without it, the published ratio is what ours is compared with.
+"""
+
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import gymnax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.rows import ROOT, Row, run_script, take
+from purerl.algorithms.dqn import make_dqn
+from purerl.algorithms.dqn_config import DQNConfig
+from purerl.networks import QNetworkConfig, make_q_network
+from purerl.statistics import interquartile_mean
+from purerl.train import Program, build_program
+
+PEER_PYTHON = ROOT / "benchmarks" / "peers" / "rejax-venv" / "bin" / "python"
+PEER_SCRIPT = ROOT / "benchmarks" / "peers" / "rejax_dqn.py"
+
+PUREJAXRL = DQNConfig(
+    num_envs=10,
+    num_gradient_steps=1,
+    batch_size=128,
+    capacity=10_000,
+    warmup_steps=10_000,
+    double=False,
+    learning_rate=2.5e-4,
+    target_every=50,
+    huber_delta=float("inf"),
+)
+"""PureJaxRL's sizes: a gradient step for every ten steps of the environment, MLP 120-84."""
+REJAX = DQNConfig(
+    num_envs=10,
+    num_gradient_steps=5,
+    batch_size=100,
+    capacity=50_000,
+    warmup_steps=5_000,
+    learning_rate=1e-3,
+    target_every=100,
+)
+"""rejax's sizes: five gradient steps for every ten steps of the environment, MLP 64-64."""
+REJAX_NET = QNetworkConfig(width=64, num_layers=2, head_width=0, activation="silu")
+
+
+def compiled(config: DQNConfig, net: QNetworkConfig, total_steps: int, **options: Any) -> Program:
+    """DQN on CartPole, in five chunks."""
+    env, params = gymnax.make("CartPole-v1")
+    network = make_q_network(env, params, "mlp", net)
+    config = config.replace(env_params=params)
+    settings = {"seed": 0, "num_seeds": 1, "total_steps": total_steps, "target_chunks": 5} | options
+    return build_program(partial(make_dqn, env, network), config, **settings)
+
+
+def alternating_seconds(calls: dict[str, Callable[[], Any]], rounds: int = 5) -> dict[str, float]:
+    """Median wall time of each call, by turns; the first round is left out."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds + 1):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            jax.block_until_ready(call())
+            seconds[name].append(time.perf_counter() - started)
+    return {name: median(each[1:]) for name, each in seconds.items()}
+
+
+def stepper(program: Program) -> Callable[[], Any]:
+    """Runs the next chunk at each call."""
+    state = program.init()
+
+    def call():
+        nonlocal state
+        state, metrics = program.chunk(state)
+        return metrics
+
+    return call
+
+
+def purejaxrl() -> list[Row]:
+    """Updates per second over the rate of the largest matrix product in them, both taken by turns."""
+    command = "python -m benchmarks.dqn --only purejaxrl"
+    program = compiled(PUREJAXRL, QNetworkConfig(), 500_000)
+    product = jax.jit(lambda a, b: a @ b)
+    a, b = jnp.ones((128, 120)), jnp.ones((120, 84))
+    repeats = 2000
+    seconds = alternating_seconds(
+        {"train": stepper(program), "product": lambda: [product(a, b) for _ in range(repeats)]}
+    )
+    steps = program.steps_per_chunk / seconds["train"]
+    gigaflops = 2 * 128 * 120 * 84 * repeats / seconds["product"] / 1e9
+    updates = steps / 10
+    return [
+        Row("DQN CartPole, PureJaxRL's sizes", steps, "steps/s", command=command),
+        Row("updates per GFLOP of a 128 x 120 x 84 product", updates / gigaflops, "", 71, 78, 95, command),
+        Row("compilation of it", program.compile_seconds, "s", command=command, lower_is_better=True),
+    ]
+
+
+def rejax() -> list[Row]:
+    """Steps per second at rejax's sizes, and rejax itself by turns where it is installed."""
+    command = "python -m benchmarks.dqn --only rejax"
+    call = stepper(program := compiled(REJAX, REJAX_NET, 100_000))
+    ours, theirs = [], []
+    for _ in range(3):
+        seconds = alternating_seconds({"train": call}, rounds=2)["train"]
+        ours.append(program.steps_per_chunk / seconds)
+        if PEER_PYTHON.exists():
+            printed = subprocess.run([PEER_PYTHON, PEER_SCRIPT], check=True, capture_output=True, text=True)
+            theirs.append(json.loads(printed.stdout.splitlines()[-1])["steps_per_second"])
+    peer = median(theirs) if theirs else 7_000
+    name = "DQN CartPole, rejax's sizes"
+    return [Row(name, median(ours), "steps/s", peer, 2.5 * peer, 5 * peer, command)]
+
+
+def capacity() -> list[Row]:
+    """Time of training with a replay of 10^6 over that with one of 10^4."""
+    command = "python -m benchmarks.dqn --only capacity"
+    programs = {
+        str(size): compiled(PUREJAXRL.replace(capacity=size), QNetworkConfig(), 200_000)
+        for size in (10_000, 1_000_000)
+    }
+    seconds = alternating_seconds({name: stepper(program) for name, program in programs.items()})
+    ratio = seconds["1000000"] / seconds["10000"]
+    return [
+        Row("step time, capacity 10^6 over 10^4", ratio, "", None, 1.1, 1.02, command, lower_is_better=True)
+    ]
+
+
+def seeds() -> list[Row]:
+    """Steps per second of eight seeds in total, one after another and side by side, against one."""
+    command = "python -m benchmarks.dqn --only seeds"
+    programs = {
+        "one": compiled(PUREJAXRL, QNetworkConfig(), 100_000),
+        "looped": compiled(PUREJAXRL, QNetworkConfig(), 100_000, num_seeds=8, loop_seeds=True),
+        "mapped": compiled(PUREJAXRL, QNetworkConfig(), 100_000, num_seeds=8, loop_seeds=False),
+    }
+    seconds = alternating_seconds({name: stepper(program) for name, program in programs.items()})
+    rate = {
+        name: program.steps_per_chunk * (1 if name == "one" else 8) / seconds[name]
+        for name, program in programs.items()
+    }
+    one = rate.pop("one")
+    return [
+        Row(f"8 seeds {name}, total", value, "steps/s", one, one, 1.3 * one, command)
+        for name, value in rate.items()
+    ]
+
+
+def cartpole() -> list[Row]:
+    """Ten seeds of the default command."""
+    options = ("--num-seeds", "10")
+    command = "python experiments/dqn.py --num-seeds 10"
+    with tempfile.TemporaryDirectory() as room:
+        summary, wall = run_script("experiments/dqn.py", Path(room), "run", *options)
+    cell = summary["eval"]["default"]
+    middle = float(interquartile_mean(np.asarray(cell["per_seed"])))
+    return [
+        Row("CartPole, 10 seeds, interquartile mean", middle, "return", None, 475, 495, command),
+        Row("CartPole, 10 seeds, worst", min(cell["per_seed"]), "return", command=command),
+        Row("CartPole, 10 seeds, wall time", wall, "s", command=command, lower_is_better=True),
+    ]
+
+
+def maze() -> list[Row]:
+    """Both learners in mazes."""
+    rows = []
+    for algorithm in ("pqn", "dqn"):
+        options = ("--algorithm", algorithm)
+        command = f"python experiments/dqn_maze.py --algorithm {algorithm}"
+        with tempfile.TemporaryDirectory() as room:
+            summary, wall = run_script("experiments/dqn_maze.py", Path(room), "run", *options)
+        solved = 100 * summary["eval"]["size_9"]["solve_rate"]
+        rows.append(Row(f"9 x 9 mazes, {algorithm}, solved", solved, "%", None, 90, 99, command))
+        rows.append(
+            Row(f"9 x 9 mazes, {algorithm}, wall", wall, "s", None, 600, None, command, lower_is_better=True)
+        )
+    return rows
+
+
+def breakout() -> list[Row]:
+    """PQN on a small picture."""
+    options = (
+        "--env",
+        "Breakout-MinAtar",
+        "--algorithm",
+        "pqn",
+        "--network",
+        "image",
+        "--total-steps",
+        "1e6",
+    )
+    command = " ".join(["python experiments/dqn.py", *options])
+    with tempfile.TemporaryDirectory() as room:
+        summary, wall = run_script("experiments/dqn.py", Path(room), "run", *options)
+    return [
+        Row(
+            "MinAtar Breakout, PQN, 1M steps",
+            summary["eval"]["default"]["mean"],
+            "return",
+            None,
+            8,
+            15,
+            command,
+        ),
+        Row("MinAtar Breakout, PQN, wall time", wall, "s", None, 180, 60, command, lower_is_better=True),
+    ]
+
+
+MEASURES: dict[str, Callable[[], list[Row]]] = {
+    "purejaxrl": purejaxrl,
+    "rejax": rejax,
+    "capacity": capacity,
+    "seeds": seeds,
+    "cartpole": cartpole,
+    "maze": maze,
+    "breakout": breakout,
+}
+
+if __name__ == "__main__":
+    take("dqn", MEASURES, str(__doc__))

@@ -1,0 +1,88 @@
+"""Measures of replay: `python -m benchmarks.replay`, about a minute.
+
+Each is the time of one step of a compiled loop that stores a step of ten environments and draws a batch, at
+two capacities, by turns.
+"""
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.rows import Row, take
+from purerl.replay import Experience, Replay, prioritised, uniform
+
+NUM_ENVS, BATCH, NUM_STEPS = 10, 128, 2000
+CAPACITIES = (10_000, 1_000_000)
+KINDS: dict[str, Replay] = {
+    "uniform": uniform(),
+    "n-step": uniform(num_steps=3),
+    "events": uniform(event_share=0.25),
+    "prioritised": prioritised(),
+}
+
+
+def compiled_loop(replay: Replay, capacity: int) -> tuple[Callable[..., Any], Any]:
+    """A compiled loop that takes its state over, and a replay that is full."""
+    observation = jax.ShapeDtypeStruct((4,), jnp.float32)
+    flag = jax.ShapeDtypeStruct((), bool)
+    example = Experience(
+        observation=observation,
+        action=jax.ShapeDtypeStruct((), jnp.int32),
+        reward=jax.ShapeDtypeStruct((), jnp.float32),
+        terminated=flag,
+        truncated=flag,
+        successor=observation,
+    )
+
+    def step(state, key):
+        store_key, draw_key = jax.random.split(key)
+        number = jax.random.uniform(store_key, (NUM_ENVS, 4))
+        batch = Experience(
+            observation=number,
+            action=jnp.zeros(NUM_ENVS, jnp.int32),
+            reward=jnp.where(number[:, 3] > 0.9, number[:, 0], 0.0),
+            terminated=number[:, 1] > 0.99,
+            truncated=number[:, 2] > 0.99,
+            successor=number,
+        )
+        state = replay.add(state, batch)
+        sample, index, weight = replay.sample(state, draw_key, BATCH, 0.99)
+        state = replay.update(state, index, jnp.abs(sample.reward) + 0.1)
+        return state, (sample.observation + sample.successor).sum() + (sample.reward * weight).sum()
+
+    def run(state, key):
+        return jax.lax.scan(step, state, jax.random.split(key, NUM_STEPS))
+
+    state = jax.jit(lambda: replay.init(example, capacity, NUM_ENVS))()
+    full = state.storage.num_rows.at[0].set(state.storage.mark.shape[0])
+    marks = jnp.zeros_like(state.storage.mark)
+    state = state.replace(storage=state.storage.replace(num_rows=full, mark=marks))
+    return jax.jit(run, donate_argnums=0), state
+
+
+def scaling() -> list[Row]:
+    """Time of a step, and how it grows with the capacity."""
+    command = "python -m benchmarks.replay --only scaling"
+    rows = []
+    for name, replay in KINDS.items():
+        loops = {capacity: compiled_loop(replay, capacity) for capacity in CAPACITIES}
+        seconds: dict[int, list[float]] = {capacity: [] for capacity in CAPACITIES}
+        for number in range(8):
+            for capacity, (run, state) in loops.items():
+                started = time.perf_counter()
+                after, _ = jax.block_until_ready(run(state, jax.random.key(number)))
+                seconds[capacity].append(time.perf_counter() - started)
+                loops[capacity] = run, after
+        small, large = (1e6 * median(seconds[capacity][1:]) / NUM_STEPS for capacity in CAPACITIES)
+        rows.append(Row(f"{name}, 10^6 rows", large, "us", small, command=command, lower_is_better=True))
+    return rows
+
+
+MEASURES: dict[str, Callable[[], list[Row]]] = {"scaling": scaling}
+
+if __name__ == "__main__":
+    take("replay", MEASURES, str(__doc__))

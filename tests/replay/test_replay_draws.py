@@ -1,0 +1,148 @@
+"""How often steps are drawn: against their priorities, after many changes of these."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from histories import example, history
+
+from purerl.replay import prioritised, sum_tree, uniform
+
+
+def drawn_shares(draw, size, num_batches=200, batch=1024):
+    """The share of each index among many draws."""
+    count = lambda total, key: (total.at[draw(key, batch)].add(1), None)  # noqa: E731
+    keys = jax.random.split(jax.random.key(7), num_batches)
+    total = jax.jit(lambda: jax.lax.scan(count, jnp.zeros(size, jnp.int32), keys)[0])()
+    return np.asarray(total) / (num_batches * batch)
+
+
+def test_sums_are_exact_after_a_million_updates():
+    # 10,000 rounds of 100 leaves, priorities over seven orders of magnitude. What was written last counts; a
+    # tree that adds differences would be off by more than its small leaves by then.
+    size, rounds, each = 5000, 10_000, 100
+
+    def change(tree, key):
+        index_key, size_key = jax.random.split(key)
+        index = jax.random.randint(index_key, (1,), 0, size) * 7 + 13 * jnp.arange(each)
+        priority = 10.0 ** jax.random.uniform(size_key, (each,), minval=-4.0, maxval=3.0)
+        return sum_tree.set_priorities(tree, index % size, priority), None
+
+    keys = jax.random.split(jax.random.key(0), rounds)
+    tree = jax.jit(lambda: jax.lax.scan(change, sum_tree.init_tree(size), keys)[0])()
+    leaves = np.asarray(tree[0], np.float64)
+    assert (leaves[:size] > 0).mean() > 0.99
+    for level, sums in enumerate(tree):
+        exact = leaves.reshape(-1, 32**level) if len(leaves) % 32**level == 0 else None
+        if exact is not None:
+            np.testing.assert_allclose(sums[: len(exact)], exact.sum(1), rtol=1e-6)
+    np.testing.assert_allclose(sum_tree.total(tree), leaves.sum(), rtol=1e-6)
+
+
+def test_frequencies_follow_priorities_after_a_million_updates():
+    size = 200
+    priority = jnp.where(jnp.arange(size) % 10 == 3, 0.0, 1.0 + jnp.arange(size) % 7)
+
+    def churn(tree, key):
+        values = jax.random.uniform(key, (size,), maxval=1e4)
+        return sum_tree.set_priorities(tree, jnp.arange(size), values), None
+
+    keys = jax.random.split(jax.random.key(0), 5000)
+    tree = jax.jit(lambda: jax.lax.scan(churn, sum_tree.init_tree(size), keys)[0])()
+    tree = sum_tree.set_priorities(tree, jnp.arange(size), priority)
+    shares = drawn_shares(lambda key, batch: sum_tree.sample_leaves(tree, key, batch), size)
+    expected = np.asarray(priority / priority.sum())
+    deviation = np.sqrt(expected / (200 * 1024))
+    assert (shares[expected == 0] == 0).all()
+    assert (np.abs(shares - expected) < 5 * deviation + 1e-9).all()
+
+
+def test_a_million_equal_leaves_are_drawn_alike():
+    # One float32 between 0 and 1 for the whole way would reach some of them three times as often as others.
+    size = 1_000_000
+    tree = sum_tree.init_tree(size)
+    tree = jax.jit(sum_tree.set_priorities)(tree, jnp.arange(size), jnp.full(size, 0.1))
+    shares = drawn_shares(lambda key, batch: sum_tree.sample_leaves(tree, key, batch), size, num_batches=400)
+    last_bits = shares.reshape(-1, 16).sum(0) * 16
+    np.testing.assert_allclose(last_bits, 1.0, atol=5 * np.sqrt(16 / (400 * 1024)))
+
+
+def filled(replay, num_steps=40, num_envs=2, capacity=60):
+    batches, plain = history(num_steps, num_envs, truncates=0.3)
+    state = replay.init(example(batches), capacity, num_envs)
+    add = jax.jit(replay.add)
+    for batch in batches:
+        state = add(state, batch)
+    return state, plain
+
+
+def test_uniform_draws_give_every_step_the_same_share():
+    replay = uniform()
+    state, _ = filled(replay)
+    size = state.storage.mark.size
+
+    def draw(key, batch):
+        _, index, weight = replay.sample(state, key, batch, 0.9)
+        return jnp.where(weight > 0, index, size)
+
+    shares = drawn_shares(draw, size + 1)
+    is_step = np.asarray(state.storage.mark).ravel() != 3
+    assert (shares[:size][~is_step] == 0).all()
+    # Two candidates, of which about one in seven holds no step: both miss in about 3 % of the draws.
+    assert shares[size] < 0.05
+    expected = (1 - shares[size]) / is_step.sum()
+    np.testing.assert_allclose(shares[:size][is_step], expected, atol=5 * np.sqrt(expected / (200 * 1024)))
+
+
+def test_a_share_of_events_is_drawn_from_rewards_other_than_zero():
+    replay = uniform(event_share=0.25)
+    batches, _ = history(40, 4)
+    quiet = [
+        batch.replace(reward=np.where(np.arange(4) == t % 29, batch.reward, 0))
+        for t, batch in enumerate(batches)
+    ]
+    state = replay.init(example(batches), 400, 4)
+    sample = jax.jit(lambda state: replay.sample(state, jax.random.key(0), 64, 0.9))
+    add = jax.jit(replay.add)
+    state = add(state, batches[0].replace(reward=np.zeros(4)))
+    assert (sample(state)[0].reward == 0).all()  # no event yet: the whole batch is uniform
+    for batch in quiet:
+        state = add(state, batch)
+    drawn, _, weight = sample(state)
+    assert (drawn.reward[:16] != 0).all()
+    assert (drawn.reward[16:] == 0).mean() > 0.8
+    assert (weight[:16] == 1).all()
+
+
+def test_events_that_are_overwritten_are_forgotten():
+    replay = uniform(event_share=1.0)
+    batches, _ = history(60, 3)
+    add = jax.jit(replay.add)
+    state = add(replay.init(example(batches), 45, 3), batches[0])
+    assert sum_tree.total(state.tree) == 3
+    for batch in batches:
+        state = add(state, batch.replace(reward=np.zeros(3)))
+    assert sum_tree.total(state.tree) == 0
+
+
+def test_new_steps_get_the_highest_priority_and_weights_undo_the_draw():
+    replay = prioritised()
+    state, _ = filled(replay, num_steps=10, capacity=100)
+    _, index, weight = replay.sample(state, jax.random.key(0), 256, 0.9)
+    priority = 1.0 + 4.0 * (index % 2)  # 1 in the first environment, 5 in the second
+    state = replay.update(state, index, priority)
+    assert state.max_priority == 5
+    leaves = np.asarray(state.tree[0])[: state.storage.mark.size].reshape(-1, 2)
+    assert (leaves[state.storage.mark == 3] == 0).all()
+    _, index, weight = replay.sample(state, jax.random.key(1), 4096, 0.9)
+    # P(i) is proportional to the priority, so weights are to its inverse, and the mean over draws is 1.
+    np.testing.assert_allclose(np.asarray(weight * state.tree[0][index]).std(), 0, atol=1e-5)
+    rows_without_step = (leaves[: state.storage.num_rows[0]] == 0).mean()
+    np.testing.assert_allclose(weight.mean(), 1 - rows_without_step, atol=0.05)
+    np.testing.assert_allclose((np.asarray(index) % 2).mean(), 5 / 6, atol=0.05)
+
+
+def test_a_step_without_experience_can_get_no_priority():
+    replay = prioritised()
+    state, _ = filled(replay, num_steps=3, capacity=100)
+    outside = jnp.array([80])
+    assert replay.update(state, outside, jnp.array([9.0])).tree[0][80] == 0
