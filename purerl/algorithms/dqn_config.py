@@ -32,6 +32,8 @@ class DQNConfig:
     """Draw transitions in proportion to their last error."""
     event_share: float = struct.field(pytree_node=False, default=0.0)
     """Share of each batch that is drawn from steps with an event, a reward other than 0."""
+    event_size: float = struct.field(pytree_node=False, default=0.0)
+    """Magnitude that the reward of an event exceeds; above 0 where every step has some reward."""
     num_levels: int = struct.field(pytree_node=False, default=0)
     """Fresh levels that resets of one update draw from; 0 for as many as environments, 64 at least."""
     stagger: bool = struct.field(pytree_node=False, default=True)
@@ -78,7 +80,7 @@ def check_dqn(config: DQNConfig, shards: int = 1) -> None:
     for name in ("learning_rate", "huber_delta", "target_rate", "max_grad_norm", "adam_epsilon"):
         if not getattr(config, name) > 0:
             raise ValueError(f"{name} = {getattr(config, name)} must be above 0")
-    for name in ("final_learning_rate", "epsilon_spread"):
+    for name in ("final_learning_rate", "epsilon_spread", "event_size"):
         if not getattr(config, name) >= 0:
             raise ValueError(f"{name} = {getattr(config, name)} must be 0 or more")
     shares = ("gamma", "target_rate", "epsilon", "final_epsilon", "exploration_share", "event_share")
