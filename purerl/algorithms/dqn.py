@@ -44,7 +44,7 @@ def replay_of(config: DQNConfig) -> Replay:
     """The kind of replay that a configuration asks for."""
     if config.prioritised:
         return prioritised(config.num_return_steps, config.num_frames)
-    return uniform(config.num_return_steps, config.num_frames, config.event_share)
+    return uniform(config.num_return_steps, config.num_frames, config.event_share, config.event_size)
 
 
 def act(

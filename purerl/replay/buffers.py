@@ -59,14 +59,17 @@ class Replay(NamedTuple):
     update: Callable[[ReplayState, jax.Array, jax.Array], ReplayState]
 
 
-def uniform(num_steps: int = 1, num_frames: int = 1, event_share: float = 0.0) -> Replay:
+def uniform(
+    num_steps: int = 1, num_frames: int = 1, event_share: float = 0.0, event_size: float = 0.0
+) -> Replay:
     """All steps alike.
 
     Args:
         num_steps: longest window, n.
         num_frames: frames that observations stack along their last axis, the newest last; stored once.
-        event_share: share of each batch that is drawn from steps with a reward other than 0, in [0, 1], as
-            long as there are any; the weights do not undo it.
+        event_share: share of each batch that is drawn from events, steps with a reward other than 0, in
+            [0, 1], as long as there are any; the weights do not undo it.
+        event_size: magnitude that the reward of an event exceeds; above 0 where every step has some reward.
     """
     events = event_share > 0
 
@@ -81,7 +84,7 @@ def uniform(num_steps: int = 1, num_frames: int = 1, event_share: float = 0.0) -
     def add(state: ReplayState, batch: Experience) -> ReplayState:
         tree = state.tree
         if tree is not None:
-            is_event = (batch.reward != 0).astype(jnp.float32)
+            is_event = (jnp.abs(batch.reward) > event_size).astype(jnp.float32)
             tree = _enter(tree, state.storage, is_event, num_frames)
         return ReplayState(
             storage=storage.write(state.storage, batch, num_frames), tree=tree, max_priority=None
