@@ -7,18 +7,16 @@ Names are PureRL's own (`Bikkle-v0`), gymnax's (`MountainCarContinuous-v0`, `Car
 """
 
 from dataclasses import dataclass, field
-from functools import partial
 
 from any_environment import World, make_environment, short_name
+from soft_learners import make_sac_learner
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from purerl import cli
-from purerl.algorithms.sac import make_sac
-from purerl.algorithms.sac_config import SACConfig, check_sac
+from purerl.algorithms.sac_config import SACConfig
 from purerl.networks import NetworkName
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
 from purerl.runs import Experiment, RunOptions, Steps
-from purerl.train import build_program, usable_devices
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,17 @@ class Config(RunOptions):
     """Evaluation episodes for each seed."""
     network: NetworkName = "mlp"
     """Encoder of the observations."""
+    max_devices: int = 0
+    """Over how many devices environments and batches are spread at most; 0 for all there are."""
     sac: SACConfig = field(
         default_factory=lambda: SACConfig(
-            num_envs=4, num_iterations=100, num_gradient_steps=4, learning_rate=1e-3, capacity=100_000
+            num_envs=4,
+            num_iterations=100,
+            num_gradient_steps=4,
+            learning_rate=1e-3,
+            final_learning_rate=3e-4,
+            temperature_learning_rate=1e-3,
+            target_rate=0.01,
         )
     )
     net: SoftNetworkConfig = field(default_factory=lambda: SoftNetworkConfig(width=64, head_width=0))
@@ -48,15 +54,15 @@ def build(config: Config) -> Experiment:
     env, params = make_environment(config.env)
     network = make_soft_actor_critic(env, params, config.network, config.net)
     sac = config.sac.replace(env_params=params)
-    check_sac(sac, env.action_space(params))
-    algorithm = make_sac(env, network)
+    learner = make_sac_learner(env, network, sac, config.num_seeds, config.max_devices)
+    algorithm = learner.make()
     world = World(config.env, env, params, algorithm.policy, config.eval_episodes)
     return Experiment(
         name=f"sac-{short_name(config.env)}",
         algorithm=algorithm,
-        algorithm_config=sac,
-        num_devices=usable_devices(sac.num_envs, sac.batch_size, 1),
-        build_program=partial(build_program, partial(make_sac, env, network), sac),
+        algorithm_config=learner.config,
+        num_devices=learner.num_devices,
+        build_program=learner.build_program,
         evaluate=world.evaluate,
         report=world.report,
     )

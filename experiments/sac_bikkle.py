@@ -10,22 +10,21 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from bikkle_arena import ArenaOptions, ProtocolName, evaluate_protocols, make_arena, report
+from soft_learners import make_sac_learner
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from purerl import cli
-from purerl.algorithms.sac import make_sac
-from purerl.algorithms.sac_config import SACConfig, check_sac
+from purerl.algorithms.sac_config import SACConfig
 from purerl.networks import SetNetworkName
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
 from purerl.runs import Experiment, RunOptions, Steps
-from purerl.train import build_program, usable_devices
 
 
 @dataclass(frozen=True)
 class Config(RunOptions):
     """Train a policy on the Bikkle arena with SAC, evaluate it on every protocol, and report."""
 
-    total_steps: Steps = 1_000_000
+    total_steps: Steps = 3_000_000
     """Environment steps for each seed; 2e6 is understood."""
     eval_episodes: int = 2000
     """Evaluation episodes for each seed, protocol and gaze."""
@@ -33,6 +32,8 @@ class Config(RunOptions):
     """Arena to train on."""
     network: SetNetworkName = "attention"
     """Encoder of the observations."""
+    max_devices: int = 0
+    """Over how many devices environments and batches are spread at most; 0 for all there are."""
     sac: SACConfig = field(
         default_factory=lambda: SACConfig(
             num_envs=64,
@@ -42,7 +43,10 @@ class Config(RunOptions):
             capacity=500_000,
             warmup_steps=10_000,
             num_return_steps=5,
+            event_share=0.25,
+            event_size=0.5,
             learning_rate=1e-3,
+            final_learning_rate=1e-4,
             temperature_learning_rate=1e-3,
             initial_temperature=0.1,
             gamma=0.95,
@@ -62,14 +66,14 @@ def build(config: Config) -> Experiment:
         env, params, config.network, config.net, periodic=config.env.action == "angle"
     )
     sac = config.sac.replace(env_params=params)
-    check_sac(sac, env.action_space(params))
-    algorithm = make_sac(env, network)
+    learner = make_sac_learner(env, network, sac, config.num_seeds, config.max_devices)
+    algorithm = learner.make()
     return Experiment(
         name="sac-bikkle",
         algorithm=algorithm,
-        algorithm_config=sac,
-        num_devices=usable_devices(sac.num_envs, sac.batch_size, 1),
-        build_program=partial(build_program, partial(make_sac, env, network), sac),
+        algorithm_config=learner.config,
+        num_devices=learner.num_devices,
+        build_program=learner.build_program,
         evaluate=partial(evaluate_protocols, algorithm.policy, config.env.action, config.eval_episodes),
         report=partial(report, algorithm.policy, config.env.action),
     )

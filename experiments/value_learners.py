@@ -50,9 +50,7 @@ def make_dqn_learner(
         config=config,
         # Gradient steps are too small to be worth a collective each.
         num_devices=1,
-        build_program=partial(
-            _announced, f"replay: {in_words(needed)}", partial(build_program, make, config)
-        ),
+        build_program=partial(announced, f"replay: {in_words(needed)}", partial(build_program, make, config)),
     )
 
 
@@ -72,6 +70,7 @@ def make_pqn_learner(
     )
 
 
-def _announced(sentence: str, build: Callable[..., Program], **options: Any) -> Program:
+def announced(sentence: str, build: Callable[..., Program], **options: Any) -> Program:
+    """Says a sentence, then compiles."""
     print(sentence, flush=True)
     return build(**options)

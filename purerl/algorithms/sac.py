@@ -19,9 +19,16 @@ import jax.numpy as jnp
 from purerl.algorithms import acting
 from purerl.algorithms.acting import LEAST_LEVELS, Actor, as_experience
 from purerl.algorithms.sac_config import SACConfig
-from purerl.algorithms.sac_learning import Learner, flatten, init_learner, learn_from, unflatten
+from purerl.algorithms.sac_learning import (
+    Learner,
+    flatten,
+    init_learner,
+    learn_from,
+    learning_rate,
+    unflatten,
+)
 from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels
-from purerl.metrics import pack, unpack_sum
+from purerl.metrics import as_mean, pack, unpack_sum
 from purerl.replay import Experience, Replay, uniform
 from purerl.rollout import init_actor, step_environments
 from purerl.sharding import num_shards, split_key, sum_across
@@ -30,7 +37,9 @@ from purerl.types import Algorithm, Curriculum, LevelPool, Metrics, PyTree, Trai
 
 def replay_of(config: SACConfig) -> Replay:
     """The kind of replay that a configuration asks for."""
-    return uniform(num_steps=config.num_return_steps, event_share=config.event_share)
+    return uniform(
+        num_steps=config.num_return_steps, event_share=config.event_share, event_size=config.event_size
+    )
 
 
 def example_experience(env: Any, params: PyTree, network: Any) -> Experience:
@@ -108,7 +117,9 @@ def make_sac(
         action = network.apply(learner.params, observation, method="policy").sample(seed=policy_key)
         return jnp.where(knows, action, random_actions(random_key, action.shape[0], network))
 
-    def iterate(carry: Any, inputs: Any, unravel: Any, pool: LevelPool, config: SACConfig) -> Any:
+    def iterate(
+        carry: Any, inputs: Any, unravel: Any, rate: jax.Array, pool: LevelPool, config: SACConfig
+    ) -> Any:
         """One step of all environments, and the gradient steps that follow it."""
         actor, learner = carry
         key, steps = inputs
@@ -123,7 +134,7 @@ def make_sac(
         replay = replay_of(config).add(actor.replay, experience)
         # The learner alone passes through the choice, and the replay is only read: it is never copied.
         learning = partial(
-            learn_from, network, unravel, replay_of(config), config=config, axis_name=axis_name
+            learn_from, network, unravel, replay_of(config), rate=rate, config=config, axis_name=axis_name
         )
         _, shapes = jax.eval_shape(learning, learner, replay, learn_key)
         nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
@@ -134,13 +145,13 @@ def make_sac(
 
     def update(state: TrainState, config: SACConfig) -> tuple[TrainState, Metrics]:
         key, run_key, level_key = split_key(state.key, 1, 2, axis_name)
-        pool = state.curriculum.pool
+        pool, rate = state.curriculum.pool, learning_rate(config, state.num_updates)
         learner, unravel = flatten(state.learner)
         # Not the rows in the replay: shards may differ in them, and would wait for each other for ever.
         number = jnp.arange(1.0, config.num_iterations + 1)
         steps = (state.num_updates.astype(jnp.float32) * config.num_iterations + number) * config.num_envs
         carry, (metrics, trace) = jax.lax.scan(
-            partial(iterate, unravel=unravel, pool=pool, config=config),
+            partial(iterate, unravel=unravel, rate=rate, pool=pool, config=config),
             (state.actor, learner),
             (jax.random.split(run_key, config.num_iterations), steps),
         )
@@ -160,7 +171,8 @@ def make_sac(
             key=key,
             num_updates=state.num_updates + 1,
         )
-        return state, sum_across(unpack_sum(metrics) | level_metrics, axis_name)
+        metrics = unpack_sum(metrics) | level_metrics | {"learning_rate": as_mean(rate)}
+        return state, sum_across(metrics, axis_name)
 
     def policy(learner: Learner, observation: PyTree, key: jax.Array, deterministic: bool) -> jax.Array:
         distribution = network.apply(learner.params, observation, method="policy")

@@ -26,13 +26,17 @@ class SACConfig:
     num_return_steps: int = struct.field(pytree_node=False, default=1)
     """Rewards in a target before it bootstraps: n of the n-step return."""
     event_share: float = struct.field(pytree_node=False, default=0.0)
-    """Share of each batch that is drawn from steps with an event, a reward other than 0."""
+    """Share of each batch that is drawn from events, steps with a reward other than 0."""
+    event_size: float = struct.field(pytree_node=False, default=0.0)
+    """Magnitude that the reward of an event exceeds; above 0 where every step has some reward."""
     num_levels: int = struct.field(pytree_node=False, default=0)
     """Fresh levels that resets of one update draw from; 0 for as many as environments, 16 at least."""
     stagger: bool = struct.field(pytree_node=False, default=True)
     """Start the environments at random ages, so that they do not all reset in the same step."""
     learning_rate: float = 3e-4
-    """Step size of Adam for actor and critics."""
+    """Step size of Adam for actor and critics at the start."""
+    final_learning_rate: float = 3e-4
+    """Step size at the end of training; linear in between."""
     temperature_learning_rate: float = 3e-4
     """Step size of Adam for the logarithm of the temperature; 0 keeps the temperature as it is."""
     initial_temperature: float = 1.0

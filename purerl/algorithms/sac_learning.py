@@ -36,20 +36,24 @@ class Learner:
     optimizer: PyTree
 
 
+def learning_rate(config: SACConfig, num_updates: jax.Array) -> jax.Array:
+    """The step size in force: linear from `learning_rate` to `final_learning_rate`, float32 []."""
+    progress = jnp.minimum(num_updates / config.total_updates, 1.0)
+    return config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
+
+
 def make_optimizers(
-    config: SACConfig,
+    config: SACConfig, rate: jax.Array | float
 ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
     """Adam behind a clip of the global norm for the network; Adam for the temperature."""
     adam = optax.scale_by_adam(eps=config.adam_epsilon)
-    network = optax.chain(
-        optax.clip_by_global_norm(config.max_grad_norm), adam, optax.scale(-config.learning_rate)
-    )
+    network = optax.chain(optax.clip_by_global_norm(config.max_grad_norm), adam, optax.scale(-rate))
     return network, optax.chain(adam, optax.scale(-config.temperature_learning_rate))
 
 
 def init_learner(params: PyTree, config: SACConfig) -> Learner:
     """A learner that has learnt nothing, with these parameters."""
-    network_optimizer, temperature_optimizer = make_optimizers(config)
+    network_optimizer, temperature_optimizer = make_optimizers(config, 0.0)
     log_temperature = jnp.log(jnp.float32(config.initial_temperature))
     return Learner(
         params=params,
@@ -84,18 +88,19 @@ def learn_from(
     learner: Learner,
     remembered: ReplayState,
     key: jax.Array,
+    rate: jax.Array,
     config: SACConfig,
     axis_name: str | None,
 ) -> tuple[Learner, Metrics]:
     """Gradient steps, one after another, on batches that are drawn all at once.
 
-    The learner comes and goes in the form that `flatten` gives it.
+    The learner comes and goes in the form that `flatten` gives it; `rate` is the step size, float32 [].
     """
     sample_key, step_key = jax.random.split(key)
     size = (config.num_gradient_steps, config.batch_size // num_shards(axis_name))
     batch, _, weight = replay.sample(remembered, sample_key, size[0] * size[1], config.gamma)
     batches, weights = jax.tree.map(lambda leaf: leaf.reshape(*size, *leaf.shape[1:]), (batch, weight))
-    optimizers = make_optimizers(config)
+    optimizers = make_optimizers(config, rate)
 
     def loss(parameters, target, batch, weight, key):
         params, log_temperature = unravel(parameters[0]), parameters[1]

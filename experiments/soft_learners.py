@@ -1,0 +1,45 @@
+"""What experiments with SAC share: devices, and the memory of the replay."""
+
+from functools import partial
+from typing import Any
+
+import jax
+from value_learners import ValueLearner, announced
+
+from purerl.algorithms.sac import example_experience, make_sac, replay_of
+from purerl.algorithms.sac_config import SACConfig, check_sac
+from purerl.networks.soft_actor_critic import SoftActorCritic
+from purerl.replay import check_fits
+from purerl.replay.memory import in_words
+from purerl.runtime import available_memory
+from purerl.train import build_program
+
+
+def make_sac_learner(
+    env: Any, network: SoftActorCritic, config: SACConfig, num_seeds: int, max_devices: int
+) -> ValueLearner:
+    """SAC, ready for an `Experiment`.
+
+    Args:
+        env: an environment of the gymnax contract.
+        network: that fits it.
+        config: with the parameters of the environment in it.
+        num_seeds: runs side by side, each with a replay of its own.
+        max_devices: over how many devices to spread environments and batches at most; 0 for all there are.
+
+    Raises:
+        ValueError: one line, where it cannot be run, or its replay does not fit into memory.
+    """
+    if max_devices < 0:
+        raise ValueError(f"max_devices = {max_devices} must be 0 or more")
+    check_sac(config, env.action_space(config.env_params))
+    example = example_experience(env, config.env_params, network)
+    needed = check_fits(
+        replay_of(config), example, config.capacity, config.num_envs, num_seeds, available_memory()
+    )
+    make = partial(make_sac, env, network)
+    there_are = len(jax.local_devices())
+    counts = range(min(max_devices or there_are, there_are), 0, -1)
+    num_devices = next(n for n in counts if config.num_envs % n == 0 and config.batch_size % n == 0)
+    build = partial(announced, f"replay: {in_words(needed)}", partial(build_program, make, config))
+    return ValueLearner(make=make, config=config, num_devices=num_devices, build_program=build)
