@@ -157,7 +157,7 @@ def five_seeds() -> list[Row]:
 
 def first_touch() -> list[Row]:
     """A policy trained where the episode ends at the first touch."""
-    options = ("--protocol", "first_touch_4")
+    options = ("--protocol", "first_touch_4", "--ppo.gamma", "0.97", "--ppo.gae-lambda", "0.93")
     command = f"python {SCRIPT} {' '.join(options)}"
     with tempfile.TemporaryDirectory() as room:
         summary, _ = run_script(SCRIPT, Path(room), "touch", *options)

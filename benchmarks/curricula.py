@@ -40,7 +40,7 @@ class Options:
     """Which curricula, in this order."""
     num_seeds: int = 5
     """Seeds of each."""
-    total_steps: int = 4_000_000
+    total_steps: int = 1_000_000
     """Environment steps of each seed."""
     num_points: int = 20
     """Evaluations of each run."""

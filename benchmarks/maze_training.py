@@ -19,12 +19,17 @@ sys.path.insert(0, str(ROOT / "experiments"))
 import ppo_maze
 
 SCRIPT = "experiments/ppo_maze.py"
-PATCH = ("--network", "mlp", "--env.observation", "patch", "--env.trace", "--env.num-positions", "16")
-SIZE_15 = ("--env.size", "15")
-MLP = ppo_maze.Config(
+MLP = ("--network", "mlp", "--net.width", "256")
+PATCH = (
+    *("--env.observation", "patch", "--env.trace", "--env.num-positions", "16"),
+    *(*MLP, "--total-steps", "6e6"),
+)
+SIZE_15 = ("--env.size", "15", "--total-steps", "3e6")
+OF_RECORD = dataclasses.replace(
+    ppo_maze.Config(),
     network="mlp",
     ppo=dataclasses.replace(
-        ppo_maze.Config().ppo, num_envs=1024, num_steps=16, num_epochs=3, num_minibatches=8, microbatch_size=0
+        ppo_maze.Config().ppo, num_epochs=3, num_minibatches=8, microbatch_size=0, learning_rate=1e-3
     ),
     net=NetworkConfig(width=256, num_layers=2, head_width=0),
 )
@@ -56,7 +61,7 @@ def alternating_rates(programs: dict[str, Program], rounds: int = 6) -> dict[str
 def training() -> list[Row]:
     """Training with an MLP of two layers of 256, three epochs."""
     command = "python -m benchmarks.maze_training --only training"
-    program = compiled(MLP)
+    program = compiled(OF_RECORD)
     rate = alternating_rates({"mlp": program})["mlp"]
     return [
         Row("training, MLP 256-256, 3 epochs", rate, "steps/s", 133e3, 110e3, 150e3, command),
@@ -69,7 +74,7 @@ def level_share() -> list[Row]:
     command = "python -m benchmarks.maze_training --only level_share"
     options = {name: CurriculumOptions(name=name) for name in ("fixed", *CURRICULA)}
     programs = {
-        name: compiled(dataclasses.replace(MLP, curriculum=each), total_steps=500_000)
+        name: compiled(dataclasses.replace(OF_RECORD, curriculum=each), total_steps=500_000)
         for name, each in options.items()
     }
     rates = alternating_rates(programs)

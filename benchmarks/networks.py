@@ -20,7 +20,7 @@ SIZES = (9, 15)
 NETWORKS: dict[str, tuple[GridNetworkName, NetworkConfig, int]] = {
     "mlp 256-256": ("mlp", NetworkConfig(width=256, head_width=0), 512),
     "cnn, 32 channels, 4 blocks": ("cnn", NetworkConfig(channels=32), 64),
-    "recurrent, 4 maps": ("recurrent", NetworkConfig(), 64),
+    "recurrent, propagation": ("recurrent", NetworkConfig(channels=4), 128),
     "recurrent convolution, 16 channels": ("recurrent", NetworkConfig(recurrence="convolve"), 64),
 }
 """Network, sizes, and samples in a microbatch."""

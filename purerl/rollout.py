@@ -1,6 +1,7 @@
 """Stepping many environments: auto-reset from a pool of levels, and episode statistics."""
 
 import dataclasses
+import math
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,11 @@ from flax import struct
 from purerl.levels import LevelTrace
 from purerl.metrics import masked_mean, pack, unpack_sum
 from purerl.types import LevelPool, Metrics, PyTree, Transition
+
+VALUE_BLOCKS = 8
+"""Parts of the environments whose successors the critic judges at once."""
+SMALL_BATCH = 64
+"""Environments that are not worth cutting into parts."""
 
 
 @struct.dataclass
@@ -155,6 +161,39 @@ def step_environments(
     return stepped, step, metrics
 
 
+def values_where(
+    needed: jax.Array, value_of: Callable[[PyTree], jax.Array], observation: PyTree
+) -> jax.Array:
+    """The values of those observations that are needed, block by block; what the others get means nothing.
+
+    In most steps few of many environments are cut, so the critic sees a block instead of all of them.
+
+    Args:
+        needed: bool [E].
+        value_of: `observations [B, ...] -> values [B]`.
+        observation: leaves [E, ...].
+
+    Returns:
+        float32 [E].
+    """
+    num_envs = needed.shape[0]
+    block = num_envs if num_envs <= SMALL_BATCH else num_envs // math.gcd(num_envs, VALUE_BLOCKS)
+    order = jnp.argsort(~needed, stable=True)
+    count = needed.sum()
+
+    def has_more(carry):
+        return carry[0] < count
+
+    def one_block(carry):
+        start, values = carry
+        index = jax.lax.dynamic_slice(order, (start,), (block,))
+        value = value_of(jax.tree.map(lambda leaf: leaf[index], observation))
+        return start + block, values.at[index].set(value, unique_indices=True)
+
+    nothing = jnp.zeros(num_envs, jax.eval_shape(value_of, observation).dtype)
+    return jax.lax.while_loop(has_more, one_block, (jnp.zeros_like(count), nothing))[1]
+
+
 def unroll(
     env: Any,
     params: PyTree,
@@ -188,12 +227,8 @@ def unroll(
         action, log_prob, value = act(actor.observation, act_key)
         stepped, result, metrics = step_environments(env, params, actor, pool, action, env_key)
         # The last successors need a value however they came about; those before, only where they are cut.
-        next_value = jax.lax.cond(
-            result.truncated.any() | (number == num_steps - 1),
-            value_of,
-            lambda _: jnp.zeros_like(value),
-            result.successor,
-        )
+        needed = result.truncated | (number == num_steps - 1)
+        next_value = values_where(needed, value_of, result.successor)
         transition = Transition(
             observation=actor.observation,
             action=action,

@@ -11,9 +11,10 @@ import pytest
 from plain_mazes import draw, search
 
 from purerl import spaces
-from purerl.networks import NetworkConfig, make_actor_critic
+from purerl.networks import NetworkConfig, grids, make_actor_critic
 from purerl.networks.convolution import NEIGHBOURS, convolve, neighbourhoods, shifted
 from purerl.networks.encoders import MLPEncoder
+from purerl.networks.grids import PropagationEncoder
 from purerl.networks.propagation import propagate
 
 CONFIGS = {
@@ -207,6 +208,34 @@ def test_values_that_spread_do_not_change_when_the_maze_moves_within_walls():
     np.testing.assert_allclose(here, there, atol=1e-4)
 
 
+def test_the_maps_of_an_untrained_network_follow_one_plane_each_and_cross_all_cells_alike():
+    encoder = PropagationEncoder(channels=4, width=8)
+    nothing = jnp.zeros((1, 7, 7), bool)
+    maze = observe(nothing, jnp.asarray([[3, 3]]), jnp.asarray([[3, 5]]))
+    params = encoder.init(jax.random.key(0), maze)
+    kernel = params["params"]["sources_and_prices"]
+    # Planes are wall and goal, then come four features; two sources stand before two prices.
+    np.testing.assert_array_equal(kernel[:2, :2], np.eye(2))
+    np.testing.assert_array_equal(kernel[2:], 0.0)
+    np.testing.assert_array_equal(kernel[:, 2:], 0.0)
+
+
+def test_maps_do_not_see_the_agent(monkeypatch):
+    handed = []
+    monkeypatch.setattr(
+        grids, "propagate", lambda *arguments: handed.append(arguments) or propagate(*arguments)
+    )
+    network, params = make("propagate")
+    maze = random_observations(jax.random.key(5))
+    elsewhere = maze.at[..., grids.AGENT_CHANNEL].set(jnp.roll(maze[..., grids.AGENT_CHANNEL], 2, axis=1))
+    for observation in (maze, elsewhere):
+        network.apply(params, observation)
+    (source, cost, _), (other_source, other_cost, _) = handed
+    np.testing.assert_array_equal(source, other_source)
+    np.testing.assert_array_equal(cost, other_cost)
+    assert not np.array_equal(maze, elsewhere)
+
+
 def test_an_mlp_takes_a_vector_of_a_patch_and_memory():
     vector = jax.random.normal(jax.random.key(0), (5, 31))
     encoder = MLPEncoder((16, 8), "relu")
@@ -261,7 +290,7 @@ def test_values_that_spread_learn_the_way_to_the_goal_in_mazes_they_have_not_see
         ("attention", (9, 9, 3), NetworkConfig(), "needs observations made of tokens"),
         ("cnn", (9, 9, 3), NetworkConfig(channels=0), "channels = 0 must be at least 1"),
         ("cnn", (9, 9, 3), NetworkConfig(num_blocks=0), "num_blocks = 0 must be at least 1"),
-        ("recurrent", (9, 9, 3), NetworkConfig(num_maps=0), "num_maps = 0 must be at least 1"),
+        ("recurrent", (9, 9, 3), NetworkConfig(num_maps=-1), "num_maps = -1 must be 0 or more"),
         ("recurrent", (9, 9, 3), NetworkConfig(num_iterations=-1), "num_iterations = -1 must be 0 or more"),
     ],
 )

@@ -3,12 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import struct
 
 from purerl import spaces
 from purerl.evaluate import evaluate, fresh_starts, play, summarize
 from purerl.levels import make_pool
-from purerl.rollout import init_actor, step_environments, unroll
+from purerl.rollout import init_actor, step_environments, unroll, values_where
 
 
 @struct.dataclass
@@ -92,6 +93,16 @@ def test_bootstrap_values_belong_to_the_true_successor():
     # One episode of three steps and return 3, then four of one step and return 1, in each environment.
     assert metrics["episode_return"].weight == 4 * 5
     assert metrics["episode_return"].total == 4 * (3 + 1 + 1 + 1 + 1)
+
+
+@pytest.mark.parametrize("num_envs", [1, 7, 72, 128])
+def test_values_are_computed_where_they_are_needed_however_many_those_are(num_envs):
+    observation = jnp.arange(num_envs, dtype=jnp.float32)[:, None]
+    value_of = lambda x: 10.0 + x[:, 0]  # noqa: E731
+    for count in {0, 1, num_envs // 2, num_envs}:
+        needed = jax.random.permutation(jax.random.key(count), num_envs) < count
+        values = values_where(needed, value_of, observation)
+        np.testing.assert_array_equal(values[needed], 10.0 + observation[:, 0][needed])
 
 
 def test_staggered_environments_do_not_end_together():

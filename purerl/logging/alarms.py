@@ -66,13 +66,19 @@ class Watch:
     def _apply(self, rule: Rule, run: Run, healthy: np.ndarray) -> Alarm | None:
         if not all(name in self._lines[-1] for name in rule.metrics):
             return None
-        values = [np.stack([line[name] for line in self._lines]) for name in rule.metrics]
+        values = [self._history(name) for name in (*rule.metrics, *rule.optional)]
         sounds, describe = rule.find(run, *values)
         concerned = np.flatnonzero(sounds & healthy)
         if not concerned.size:
             return None
         who = self._name_seeds(concerned)
         return Alarm(rule.name, f"{rule.name}{who}: {describe(int(concerned[0]))}. {rule.advice}")
+
+    def _history(self, name: str) -> np.ndarray | None:
+        """Values of a metric in all chunks so far, [C, S]; None where the run lacks it."""
+        if name not in self._lines[-1]:
+            return None
+        return np.stack([line[name] for line in self._lines])
 
     def _name_seeds(self, concerned: np.ndarray) -> str:
         if len(self._seeds) == 1:

@@ -23,6 +23,7 @@ _NO_GRADIENT = 1e-7
 _HAIR = 2e-3
 _RATE_IS_ON = 0.2
 _LOST_SHARE, _NOISE = 0.5, 4.0
+_SAME_HARDNESS = 0.02
 
 
 class Run(NamedTuple):
@@ -59,12 +60,14 @@ class Rule(NamedTuple):
         metrics: the metrics that it looks at; it is silent where a run lacks one of them.
         find: `(run, values [C, S] of each metric) -> Finding`; NaN where there is no value.
         advice: one sentence.
+        optional: further metrics for `find`; None is handed in for those that a run lacks.
     """
 
     name: str
     metrics: tuple[str, ...]
     find: Callable[..., Finding]
     advice: str
+    optional: tuple[str, ...] = ()
 
 
 def exploding_gradient(run: Run, norm: np.ndarray) -> Finding:
@@ -128,8 +131,13 @@ def idle_critic(run: Run, explained: np.ndarray) -> Finding:
     return sounds, lambda seed: f"explained variance at most {best[seed]:.2f} for {run.third} chunks"
 
 
-def fallen_return(run: Run, returns: np.ndarray) -> Finding:
-    """Half of the way from the worst to the best return is lost, and has been for a while."""
+def fallen_return(run: Run, returns: np.ndarray, hardness: np.ndarray | None) -> Finding:
+    """Half of the way from the worst to the best return is lost, and has been for a while.
+
+    Where a curriculum tells how hard its levels are, chunks with easier ones than now do not count.
+    """
+    if hardness is not None:
+        returns = np.where(hardness < hardness[-1] - _SAME_HARDNESS, np.nan, returns)
     best, recent = _most(returns), _most(returns[-run.lasting :])
     lost = best - recent
     noise = _median(np.abs(np.diff(returns, axis=0)))
@@ -211,6 +219,7 @@ RULES = (
         ("episode_return",),
         fallen_return,
         "Unless the levels have grown harder, lower the learning rate, and keep more checkpoints.",
+        optional=("level_hardness",),
     ),
     Rule(
         "constant return",

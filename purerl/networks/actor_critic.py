@@ -53,8 +53,8 @@ class NetworkConfig:
     """Residual blocks of two convolutions (cnn); information travels two cells in each."""
     recurrence: Recurrence = struct.field(pytree_node=False, default="propagate")
     """What is iterated (recurrent): the spread of values from cell to cell, or a convolution."""
-    num_maps: int = struct.field(pytree_node=False, default=4)
-    """Maps of values that spread (recurrent, propagate)."""
+    num_maps: int = struct.field(pytree_node=False, default=0)
+    """Maps of values that spread (recurrent, propagate); 0 for one a plane of the grid."""
     num_iterations: int = struct.field(pytree_node=False, default=0)
     """Iterations, each carries information one cell further (recurrent); 0 for half the number of cells. The
     parameters do not depend on it."""
@@ -201,7 +201,7 @@ def make_actor_critic(
 
 def check_network(env: Any, params: Any, name: NetworkName, config: NetworkConfig) -> None:
     """Raises ValueError, with one line that names the remedy, where a network cannot be built."""
-    for field in ("width", "num_heads", "feed_forward", "num_layers", "channels", "num_blocks", "num_maps"):
+    for field in ("width", "num_heads", "feed_forward", "num_layers", "channels", "num_blocks"):
         if getattr(config, field) < 1:
             raise ValueError(f"{field} = {getattr(config, field)} must be at least 1")
     if config.initial_std <= 0:
@@ -212,7 +212,7 @@ def check_network(env: Any, params: Any, name: NetworkName, config: NetworkConfi
         raise ValueError(
             "num_self_layers and num_summary_layers are both 0; attention needs at least one layer"
         )
-    for field in ("head_width", "num_iterations"):
+    for field in ("head_width", "num_iterations", "num_maps"):
         if getattr(config, field) < 0:
             raise ValueError(f"{field} = {getattr(config, field)} must be 0 or more")
     space = env.observation_space(params)

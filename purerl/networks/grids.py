@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from purerl.networks.convolution import NEIGHBOURS, convolve, shifted
-from purerl.networks.layers import Dense, activate, orthogonal
+from purerl.networks.layers import Dense, activate, matmul, orthogonal
 from purerl.networks.propagation import propagate
 
 AGENT_CHANNEL = 1
@@ -20,7 +20,7 @@ AGENT_CHANNEL = 1
 Readout = Literal["agent", "flatten"]
 Recurrence = Literal["propagate", "convolve"]
 
-# How a `PropagationEncoder` starts: sources differ by about 10, and to cross a cell costs about exp(-5).
+# How a `PropagationEncoder` starts: a marked cell is worth 10 more than others, to cross one costs exp(-5).
 SURROUNDINGS_SCALE = 0.3
 SOURCE_SCALE = 10.0
 PRICE_SCALE = 4.0
@@ -166,21 +166,22 @@ class PropagationEncoder(nn.Module):
     """Values spread from cell to cell, in the same way k times; the agent looks at those of its neighbours.
 
     What a cell is worth by itself and what it costs to cross are learnt from the cell and its surroundings;
-    `propagate` does the rest, in each map by itself. At first a cell costs little and may be worth much, so
-    that every agent has something to follow from the start, and learns what to follow. k is no part of the
-    parameters. A map takes about six operations for each cell and iteration; a convolution of 16 channels,
-    4,608.
+    `propagate` does the rest, in each map by itself. At first all cells cost the same, and each map follows
+    one plane of the observation, so that one map leads to the goal from the start and shows at once which
+    cells do not let the agent pass. Maps do not see the agent: its own cell would be the nearest source. k is
+    no part of the parameters. A map takes about six operations for each cell and iteration; a convolution of
+    16 channels, 4,608.
 
     Attributes:
         channels: features of each cell's surroundings.
-        num_maps: maps of values.
+        num_maps: maps of values; 0 for one a plane.
         num_iterations: k; 0 for `default_iterations` of the grid.
         width: size of the result.
         activation: name of a function in `jax.nn`.
     """
 
-    channels: int = 16
-    num_maps: int = 4
+    channels: int = 4
+    num_maps: int = 0
     num_iterations: int = 0
     width: int = 64
     activation: str = "relu"
@@ -190,11 +191,17 @@ class PropagationEncoder(nn.Module):
         """Encodes a batch of observations [B, H, W, F]: float32 [width, B]."""
         grid = to_grid(observation)
         agent = grid[AGENT_CHANNEL]
-        features = activate(self.activation, Conv(self.channels, name="surroundings")(grid))
-        cells = jnp.concatenate([grid, SURROUNDINGS_SCALE * features])
-        source = SOURCE_SCALE * Dense(self.num_maps, scale=1.0, name="source")(cells)
-        price = PRICE_SCALE * Dense(self.num_maps, scale=1.0, name="price")(cells) + LOG_PRICE
-        cost = jnp.exp(jnp.minimum(price, MAX_LOG_PRICE))
+        planes = jnp.concatenate([grid[:AGENT_CHANNEL], grid[AGENT_CHANNEL + 1 :]])
+        num_maps = self.num_maps or len(planes)
+        features = activate(self.activation, Conv(self.channels, name="surroundings")(planes))
+        cells = jnp.concatenate([planes, SURROUNDINGS_SCALE * features])
+        # One product for both: its gradient is one product, too, and products this thin are slow.
+        kernel = self.param("sources_and_prices", _follow_planes, (len(cells), 2 * num_maps), len(planes))
+        bias = self.param("bias", nn.initializers.zeros_init(), (num_maps,))
+        raw = matmul(kernel, cells)
+        source = SOURCE_SCALE * raw[:num_maps]
+        log_price = PRICE_SCALE * (raw[num_maps:] + bias[:, None, None, None]) + LOG_PRICE
+        cost = jnp.exp(jnp.minimum(log_price, MAX_LOG_PRICE))
         value = propagate(source, cost, self.num_iterations or default_iterations(grid))
         here = read_at(agent, value)
         gain = read_around(agent, value) - here  # [4, num_maps, B]
@@ -202,6 +209,15 @@ class PropagationEncoder(nn.Module):
         gain = gain / (read_at(agent, cost) + jnp.abs(gain))
         joined = [gain.reshape(-1, here.shape[-1]), here / SOURCE_SCALE, read_at(agent, features)]
         return activate(self.activation, Dense(self.width)(jnp.concatenate(joined)))
+
+
+def _follow_planes(key: jax.Array, shape: tuple[int, int], num_planes: int) -> jax.Array:
+    """The source of map m is plane m at first, its opposite in further maps; prices are all the same."""
+    del key
+    num_maps = shape[1] // 2
+    which = jnp.arange(num_maps)
+    sign = 1.0 - 2.0 * ((which // num_planes) % 2)
+    return jnp.zeros(shape).at[which % num_planes, which].set(sign)
 
 
 def default_iterations(grid: jax.Array) -> int:

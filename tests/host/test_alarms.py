@@ -38,7 +38,7 @@ def lines(num_seeds=1, faulty_seed=0, **courses):
     for chunk in range(1, NUM_CHUNKS + 1):
         metrics = {name: [healthy(chunk, name)] * num_seeds for name in HEALTHY}
         for name, course in courses.items():
-            metrics[name][faulty_seed] = course(chunk)
+            metrics.setdefault(name, [0.0] * num_seeds)[faulty_seed] = course(chunk)
         run.append({"chunk": chunk, "env_steps": 100 * chunk, "failed_seeds": [], "metrics": metrics})
     return run
 
@@ -114,6 +114,14 @@ def test_a_return_that_fell_and_stayed_there_is_told_and_a_dip_is_not():
     ((chunk, sentence),) = told(fall)
     assert chunk == 20
     assert sentence.startswith("fallen return: at most 24 for 5 chunks, 35 before. ")
+
+
+def test_a_return_that_falls_because_levels_grow_harder_is_not_told():
+    fall = {"episode_return": lambda chunk: 20.0 + chunk if chunk < 16 else 24.0}
+    harder = lines(**fall, level_hardness=lambda chunk: 0.5 if chunk < 16 else 1.0)
+    assert told(harder) == []
+    as_hard = lines(**fall, level_hardness=lambda chunk: 1.0)
+    assert [chunk for chunk, _ in told(as_hard)] == [20]
 
 
 def test_a_return_that_never_changes_and_episodes_that_never_end_are_told_after_a_third_of_the_run():
