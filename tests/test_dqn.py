@@ -1,6 +1,6 @@
 """DQN on probes whose answer is known, its targets as worked arithmetic, and what it must never do."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -30,13 +30,19 @@ CONFIG = DQNConfig(
 SEEDS = jax.vmap(jax.random.key)(jnp.arange(5))
 
 
+@cache
+def runner(env, net, num_updates):
+    """The network, and a compiled run of five seeds, for all configurations that differ in numbers alone."""
+    network = make_q_network(env, env.default_params, "mlp", net)
+    algorithm = make_dqn(env, network)
+    return network, jax.jit(lambda config, keys: sweep(algorithm, config, keys, num_updates))
+
+
 def learn(env, num_updates=30, net=SMALL, **changes):
     """Trained learners of five seeds, the network and the metrics."""
-    params = env.default_params
-    network = make_q_network(env, params, "mlp", net)
-    config = CONFIG.replace(env_params=params, total_updates=num_updates, **changes)
-    algorithm = make_dqn(env, network)
-    state, metrics = jax.jit(lambda keys: sweep(algorithm, config, keys, num_updates))(SEEDS)
+    config = CONFIG.replace(env_params=env.default_params, total_updates=num_updates, **changes)
+    network, run = runner(env, net, num_updates)
+    state, metrics = run(config, SEEDS)
     return state.learner, network, metrics
 
 
@@ -45,18 +51,13 @@ def values(network, learner, observation):
     return jax.vmap(lambda params: network.apply(params, observation))(learner.params)
 
 
-def test_the_network_finds_a_value_of_one():
-    learner, network, _ = learn(RewardOne())
-    np.testing.assert_allclose(values(network, learner, jnp.array([[1.0, 1.0]])), 1.0, atol=0.05)
-
-
 def test_the_network_finds_a_value_that_depends_on_the_observation():
     learner, network, _ = learn(RewardIsCue())
     found = values(network, learner, jnp.array([[1.0, 1.0], [-1.0, 1.0]]))
     np.testing.assert_allclose(found, np.tile([1.0, -1.0], (5, 1, 1)), atol=0.1)
 
 
-@pytest.mark.parametrize("changes", [{}, {"prioritised": True}, {"num_return_steps": 3}])
+@pytest.mark.parametrize("changes", [{}, {"prioritised": True, "num_return_steps": 3}])
 @pytest.mark.parametrize(("terminates", "expected"), [(True, 1.0), (False, 2.0)])
 def test_truncation_bootstraps_and_termination_does_not(terminates, expected, changes):
     # One step an episode, reward 1, gamma 0.5, the same observation for ever. Cut by a limit the value is
@@ -119,9 +120,13 @@ def test_a_dueling_head_adds_a_value_and_centred_advantages():
 def test_epsilon_falls_and_spreads_over_environments():
     rate = lambda progress: exploration_rate(CONFIG.replace(exploration_share=0.5), jnp.float32(progress))  # noqa: E731
     # From 1 to 0.05 in the first half: half-way of that, 0.525.
-    np.testing.assert_allclose([rate(0.0), rate(0.25), rate(0.5), rate(1.0)], [1.0, 0.525, 0.05, 0.05])
+    np.testing.assert_allclose(
+        [rate(0.0), rate(0.25), rate(0.5), rate(1.0)], [1.0, 0.525, 0.05, 0.05], rtol=1e-6
+    )
     # Exponents 1, 4.5 and 8 with a spread of 7.
-    np.testing.assert_allclose(spread_rates(jnp.float32(0.5), 7.0, 3), 0.5 ** np.array([1.0, 4.5, 8.0]))
+    np.testing.assert_allclose(
+        spread_rates(jnp.float32(0.5), 7.0, 3), 0.5 ** np.array([1.0, 4.5, 8.0]), rtol=1e-6
+    )
     value = jnp.tile(jnp.array([[0.0], [1.0], [0.5], [0.2]]), (1, 40_000))
     action = epsilon_greedy(value, jax.random.key(0), 0.4)
     # The best action: 0.6 greedily and a quarter of 0.4 by chance.

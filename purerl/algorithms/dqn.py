@@ -74,12 +74,13 @@ def draw_and_learn(
     learner: Learner,
     replay: ReplayState,
     key: jax.Array,
-    progress: jax.Array,
+    num_updates: jax.Array,
     config: DQNConfig,
     axis_name: str | None,
 ) -> tuple[Learner, ReplayState, Any]:
-    """A round of learning, once there is enough to learn from."""
+    """A round of learning, once there is enough to learn from; `num_updates` counts parts of one, too."""
     shards, kind = num_shards(axis_name), replay_of(config)
+    progress = jnp.minimum(num_updates / config.total_updates, 1.0)
     count = config.num_gradient_steps * config.batch_size // shards
     samples, index, weight = kind.sample(replay, key, count, config.gamma)
     if config.prioritised:
@@ -91,8 +92,7 @@ def draw_and_learn(
     _, *shapes = jax.eval_shape(round_of, learner, samples, weight)
     nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     # Not by the rows in the replay: shards may differ in them, and would wait for each other for ever.
-    steps = progress * config.total_updates * config.num_iterations * config.num_envs
-    knows = steps >= config.warmup_steps
+    knows = num_updates * (config.num_iterations * config.num_envs) >= config.warmup_steps
     # The replay does not pass through the choice, so it is not copied.
     learner, error, metrics = jax.lax.cond(
         knows, round_of, lambda learner, *_: (learner, *nothing), learner, samples, weight
@@ -143,15 +143,15 @@ def make_dqn(
         key, number = key_and_number
         act_key, learn_key = jax.random.split(key)
         rounds = config.num_iterations // config.learn_every
-        progress = (state.num_updates + (number + 1) / rounds) / config.total_updates
-        progress = jnp.minimum(progress, 1.0)
-        learner = dataclasses.replace(learner, epsilon=exploration_rate(config, progress))
+        num_updates = state.num_updates + (number + 1) / rounds
+        epsilon = exploration_rate(config, num_updates / config.total_updates)
+        learner = dataclasses.replace(learner, epsilon=epsilon)
         step = partial(act, env, network, pool=state.curriculum.pool, config=config)
         (actor, learner), (metrics, trace) = scan_or_call(
             step, (actor, learner), jax.random.split(act_key, config.learn_every)
         )
         learner, replay, learnt = draw_and_learn(
-            network, learner, actor.replay, learn_key, progress, config, axis_name
+            network, learner, actor.replay, learn_key, num_updates, config, axis_name
         )
         return (dataclasses.replace(actor, replay=replay), learner), (metrics, learnt, trace)
 

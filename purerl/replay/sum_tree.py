@@ -35,10 +35,12 @@ def set_priorities(tree: SumTree, index: jax.Array, priority: jax.Array) -> SumT
 
     Args:
         tree: the tree.
-        index: int32 [M]; a leaf may be named twice if its priority is the same.
+        index: int32 [M]; a leaf that is named twice gets the higher priority.
         priority: float32 [M], 0 or more.
     """
-    levels = [tree[0].at[index].set(priority, mode="promise_in_bounds")]
+    # Two writes, because of two values for one leaf a GPU keeps either.
+    leaves = tree[0].at[index].set(0.0, mode="promise_in_bounds")
+    levels = [leaves.at[index].max(priority, mode="promise_in_bounds")]
     for level in tree[1:]:
         index = index // WIDTH
         sums = _children(levels[-1], index).sum(-1)
