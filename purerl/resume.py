@@ -30,19 +30,19 @@ def newest(session: Session) -> checkpoint.Checkpoint | None:
 def state_shape(session: Session, saved: checkpoint.Checkpoint) -> PyTree:
     """Shapes of the state of all seeds, without compiling anything.
 
-    Where the run was spread over devices, a leaf may hold one number a device, so what is not the learner's
-    may have another length along that axis.
+    Where the run was spread over devices, what is not the learner's lies there in parts: a leaf may hold one
+    number a device, or what each device remembers of its environments. Of it only the seeds are compared.
     """
     experiment = session.experiment
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), session.options.num_seeds))
     init = jax.vmap(lambda key: experiment.algorithm.init(key, experiment.algorithm_config))
-    lengths = {leaf["path"]: leaf["shape"][1:2] for leaf in saved.manifest["leaves"]}
+    lengths = {leaf["path"]: leaf["shape"][1:] for leaf in saved.manifest["leaves"]}
 
     def as_saved(path, leaf):
         name = jax.tree_util.keystr(path).lstrip(".")
         if name.startswith("learner") or name not in lengths:
             return leaf
-        return leaf.update(shape=(*leaf.shape[:1], *lengths[name], *leaf.shape[2:]))
+        return leaf.update(shape=(*leaf.shape[:1], *lengths[name]))
 
     return jax.tree_util.tree_map_with_path(as_saved, jax.eval_shape(init, keys))
 

@@ -1,0 +1,67 @@
+"""Experiments on any environment with SAC and PPO, as their users meet them."""
+
+import json
+
+import ppo
+import pytest
+import sac
+import sac_bikkle
+
+from purerl import cli
+
+TINY = [
+    "--total-steps=512", "--num-seeds=2", "--eval-episodes=4", "--sac.num-envs=8", "--sac.num-iterations=16",
+    "--sac.num-gradient-steps=1", "--sac.batch-size=16", "--sac.warmup-steps=64", "--net.width=8",
+]  # fmt: skip
+
+
+def command(script, *options):
+    """Runs a script's main; returns its exit code."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main(script.Config, script.build, argv=[str(option) for option in options])
+    return stop.value.code
+
+
+def test_sac_trains_and_is_evaluated_again_from_its_checkpoint(tmp_path, capsys):
+    assert command(sac, "--run-dir", tmp_path / "run", *TINY) == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["env_steps"] == 512
+    assert len(summary["eval"]["default"]["per_seed"]) == 2
+    assert "Pendulum-v1" in capsys.readouterr().out
+    assert command(sac, "--eval-only", tmp_path / "run") == 0
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["eval"] == summary["eval"]
+
+
+def test_sac_chooses_directions_in_the_arena(tmp_path):
+    options = ("--env.action=angle", "--network=deepsets", "--net.head-width=8")
+    assert command(sac_bikkle, "--run-dir", tmp_path / "run", *TINY, *options) == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert set(summary["eval"]) == {"record", "continuing_4", "continuing_16", "first_touch_4"}
+    assert (tmp_path / "run" / "episode.gif").exists()
+
+
+def test_ppo_trains_on_any_environment(tmp_path):
+    options = ("--total-steps=512", "--eval-episodes=4", "--ppo.num-envs=8", "--ppo.num-steps=16")
+    assert command(ppo, "--run-dir", tmp_path / "run", "--net.width=8", *options) == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["eval"]["default"]["mean"] >= 8  # a pole needs as many steps to fall
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "sentence"),
+    [
+        (sac, ["--env=Pendulum"], "there is no environment 'Pendulum'; try Pendulum-v1"),
+        (sac, ["--sac.num-envs=0"], "num_envs = 0 must be at least 1"),
+        (sac, ["--sac.warmup-steps=0"], "warmup_steps = 0 must lie between"),
+        (ppo, ["--env=CartPole-v1", "--network=attention"], "needs observations made of tokens"),
+        (sac_bikkle, ["--net.head-width=0"], "head_width = 0 leaves critics no layer"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_exit_code_2(
+    script, options, sentence, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert command(script, *options) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert sentence in error
