@@ -43,8 +43,6 @@ class Config(RunOptions):
             capacity=500_000,
             warmup_steps=10_000,
             num_return_steps=5,
-            event_share=0.25,
-            event_size=0.5,
             learning_rate=1e-3,
             final_learning_rate=1e-4,
             temperature_learning_rate=1e-3,
