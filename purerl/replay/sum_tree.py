@@ -35,12 +35,12 @@ def set_priorities(tree: SumTree, index: jax.Array, priority: jax.Array) -> SumT
 
     Args:
         tree: the tree.
-        index: int32 [M]; a leaf that is named twice gets the higher priority.
+        index: int32 [M]; a leaf that is named twice gets one of its priorities: the last on a CPU, either on a
+            GPU. The sums fit it in any case.
         priority: float32 [M], 0 or more.
     """
-    # Two writes, because of two values for one leaf a GPU keeps either.
-    leaves = tree[0].at[index].set(0.0, mode="promise_in_bounds")
-    levels = [leaves.at[index].max(priority, mode="promise_in_bounds")]
+    # One write: a second one to the same leaves, to settle which value stays, would copy them all.
+    levels = [tree[0].at[index].set(priority, mode="promise_in_bounds")]
     for level in tree[1:]:
         index = index // WIDTH
         sums = _children(levels[-1], index).sum(-1)
