@@ -1,8 +1,8 @@
 """Stepping many environments: auto-reset from a pool of levels, and episode statistics."""
 
 import dataclasses
-import math
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 

@@ -9,9 +9,9 @@ import pytest
 from probes import ActionFollowsCue, ContinuousTarget, RewardIsCue, RewardOne
 
 from envs.bikkle import Bikkle
+from purerl.algorithms.epochs import num_microbatches
 from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig, check_ppo
-from purerl.algorithms.ppo_learning import num_microbatches
 from purerl.networks import NetworkConfig, make_actor_critic
 from purerl.train import sweep, train
 

@@ -1,21 +1,19 @@
 """The learning half of PPO: from a rollout to samples, and gradient steps on the loss of the paper."""
 
 import dataclasses
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jax.flatten_util import ravel_pytree
 
 from purerl import losses
+from purerl.algorithms.epochs import gradient_epochs
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.levels import LevelTrace, level_outcome
-from purerl.metrics import as_mean, as_means, pack, unpack_sum
+from purerl.metrics import as_means
 from purerl.normalize import Moments, update_moments
-from purerl.permutation import grid_permutation
 from purerl.returns import gae, running_returns
 from purerl.sharding import mean_across
 from purerl.types import LevelOutcome, Metrics, PyTree, Transition
@@ -134,13 +132,6 @@ def prepare(
     return batch, outcome, moments, discounted
 
 
-def num_microbatches(minibatch: int, wanted: int) -> int:
-    """The fewest equal parts of a minibatch that hold at most `wanted` samples each; 1 where it is 0."""
-    if wanted == 0:
-        return 1
-    return next(parts for parts in range(-(-minibatch // wanted), minibatch + 1) if minibatch % parts == 0)
-
-
 def learn(
     network: Any,
     learner: Learner,
@@ -148,37 +139,17 @@ def learn(
     key: jax.Array,
     rate: jax.Array,
     config: PPOConfig,
-    axis_name,
+    axis_name: str | None,
 ) -> tuple[Learner, Metrics]:
-    """Epochs of gradient steps over the samples of one rollout, leaves [T, E, ...].
-
-    Parameters, gradients and the optimiser's state are one flat vector each: one pass over memory for all
-    layers, and one kernel to compile.
-    """
-    rows, columns = batch.advantage.shape
-    samples = jax.tree.map(lambda leaf: leaf.reshape(rows * columns, *leaf.shape[2:]), batch)
-    optimizer = make_optimizer(config, rate)
-    minibatch = rows * columns // config.num_minibatches
-    parts = num_microbatches(minibatch, config.microbatch_size)
-    flat_params, unravel = ravel_pytree(learner.params)
-    loss = lambda flat_params, part: ppo_loss(network, unravel(flat_params), part, config)  # noqa: E731
-
-    def step(carry, index):
-        flat_params, optimizer_state = carry
-
-        def accumulate(total, part):
-            taken = jax.tree.map(lambda leaf: leaf[part], samples)
-            gradient, metrics = jax.grad(loss, has_aux=True)(flat_params, taken)
-            return total + gradient, pack(metrics)
-
-        total, metrics = jax.lax.scan(accumulate, jnp.zeros_like(flat_params), index.reshape(parts, -1))
-        gradient = mean_across(total / parts, axis_name)
-        updates, optimizer_state = optimizer.update(gradient, optimizer_state)
-        metrics = unpack_sum(metrics) | {"gradient_norm": as_mean(optax.tree.norm(gradient))}
-        return (flat_params + updates, optimizer_state), pack(metrics)
-
-    shuffles = jax.vmap(partial(grid_permutation, num_rows=rows, num_columns=columns))
-    index = shuffles(jax.random.split(key, config.num_epochs)).reshape(-1, minibatch)
-    carry, metrics = jax.lax.scan(step, (flat_params, learner.optimizer), index)
-    learner = dataclasses.replace(learner, params=unravel(carry[0]), optimizer=carry[1])
-    return learner, unpack_sum(metrics)
+    """Epochs of gradient steps over the samples of one rollout, leaves [T, E, ...]."""
+    params, optimizer_state, metrics = gradient_epochs(
+        loss=lambda params, part: ppo_loss(network, params, part, config),
+        params=learner.params,
+        optimizer=make_optimizer(config, rate),
+        optimizer_state=learner.optimizer,
+        batch=batch,
+        key=key,
+        config=config,
+        axis_name=axis_name,
+    )
+    return dataclasses.replace(learner, params=params, optimizer=optimizer_state), metrics

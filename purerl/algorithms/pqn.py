@@ -11,7 +11,6 @@ Source: Gallici et al. 2024 (arXiv:2407.04811), algorithm 1; the return is Peng'
 """
 
 import dataclasses
-from functools import partial
 from typing import Any
 
 import jax
@@ -22,14 +21,13 @@ from jax.flatten_util import ravel_pytree
 
 from purerl import losses
 from purerl.algorithms.acting import LEAST_LEVELS, epsilon_greedy, exploration_rate, spread_rates
-from purerl.algorithms.ppo_learning import num_microbatches
+from purerl.algorithms.epochs import gradient_epochs
 from purerl.algorithms.pqn_config import PQNConfig
 from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels
-from purerl.metrics import as_mean, as_means, pack, unpack_sum
-from purerl.permutation import grid_permutation
+from purerl.metrics import as_mean, as_means
 from purerl.returns import gae
 from purerl.rollout import init_actor, unroll
-from purerl.sharding import mean_across, num_shards, split_key, sum_across
+from purerl.sharding import num_shards, split_key, sum_across
 from purerl.types import Algorithm, Curriculum, Metrics, PyTree, TrainState
 
 
@@ -82,33 +80,17 @@ def learn(
     axis_name: str | None,
 ) -> tuple[Learner, Metrics]:
     """Epochs of gradient steps over the samples of one rollout, leaves [T, E, ...]."""
-    rows, columns = batch.target.shape
-    samples = jax.tree.map(lambda leaf: leaf.reshape(rows * columns, *leaf.shape[2:]), batch)
-    minibatch = rows * columns // config.num_minibatches
-    parts = num_microbatches(minibatch, config.microbatch_size)
-    flat_params, unravel = ravel_pytree(learner.params)
-    optimizer = make_optimizer(config, rate)
-    loss = lambda flat_params, part: pqn_loss(network, unravel(flat_params), part, config)  # noqa: E731
-
-    def step(carry, index):
-        flat_params, optimizer_state = carry
-
-        def accumulate(total, part):
-            taken = jax.tree.map(lambda leaf: leaf[part], samples)
-            gradient, metrics = jax.grad(loss, has_aux=True)(flat_params, taken)
-            return total + gradient, pack(metrics)
-
-        total, metrics = jax.lax.scan(accumulate, jnp.zeros_like(flat_params), index.reshape(parts, -1))
-        gradient = mean_across(total / parts, axis_name)
-        updates, optimizer_state = optimizer.update(gradient, optimizer_state)
-        metrics = unpack_sum(metrics) | {"gradient_norm": as_mean(optax.tree.norm(gradient))}
-        return (flat_params + updates, optimizer_state), pack(metrics)
-
-    shuffles = jax.vmap(partial(grid_permutation, num_rows=rows, num_columns=columns))
-    index = shuffles(jax.random.split(key, config.num_epochs)).reshape(-1, minibatch)
-    carry, metrics = jax.lax.scan(step, (flat_params, learner.optimizer), index)
-    learner = dataclasses.replace(learner, params=unravel(carry[0]), optimizer=carry[1])
-    return learner, unpack_sum(metrics)
+    params, optimizer_state, metrics = gradient_epochs(
+        loss=lambda params, part: pqn_loss(network, params, part, config),
+        params=learner.params,
+        optimizer=make_optimizer(config, rate),
+        optimizer_state=learner.optimizer,
+        batch=batch,
+        key=key,
+        config=config,
+        axis_name=axis_name,
+    )
+    return dataclasses.replace(learner, params=params, optimizer=optimizer_state), metrics
 
 
 def make_pqn(

@@ -1,0 +1,85 @@
+"""Epochs of gradient steps over the samples of one rollout, for learners that keep no older experience."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+
+from purerl.metrics import as_mean, pack, unpack_sum
+from purerl.permutation import grid_permutation
+from purerl.sharding import mean_across
+from purerl.types import Metrics, PyTree
+
+
+class EpochConfig(Protocol):
+    """What of a configuration is read here."""
+
+    num_epochs: int
+    num_minibatches: int
+    microbatch_size: int
+
+
+def num_microbatches(minibatch: int, wanted: int) -> int:
+    """The fewest equal parts of a minibatch that hold at most `wanted` samples each; 1 where it is 0."""
+    if wanted == 0:
+        return 1
+    return next(parts for parts in range(-(-minibatch // wanted), minibatch + 1) if minibatch % parts == 0)
+
+
+def gradient_epochs(
+    loss: Callable[[PyTree, PyTree], tuple[jax.Array, Metrics]],
+    params: PyTree,
+    optimizer: optax.GradientTransformation,
+    optimizer_state: PyTree,
+    batch: PyTree,
+    key: jax.Array,
+    config: EpochConfig,
+    axis_name: str | None,
+) -> tuple[PyTree, PyTree, Metrics]:
+    """Shuffles the samples anew for each epoch, cuts them into minibatches, and takes a step for each.
+
+    Parameters, gradients and the optimiser's state are one flat vector each: one pass over memory for all
+    layers, and one kernel to compile.
+
+    Args:
+        loss: `(params, samples [B, ...]) -> (mean loss, metrics)`.
+        params: of the network.
+        optimizer: for the flat vector.
+        optimizer_state: its state.
+        batch: the samples of a rollout, leaves [T, E, ...].
+        key: used up here.
+        config: epochs, minibatches and the size of their parts.
+        axis_name: mesh axis over which samples are sharded, if any.
+
+    Returns:
+        Parameters and state after the last step, and the metrics of all steps with the gradient's norm.
+    """
+    rows, columns = jax.tree.leaves(batch)[0].shape[:2]
+    samples = jax.tree.map(lambda leaf: leaf.reshape(rows * columns, *leaf.shape[2:]), batch)
+    minibatch = rows * columns // config.num_minibatches
+    parts = num_microbatches(minibatch, config.microbatch_size)
+    flat_params, unravel = ravel_pytree(params)
+    gradient_of = jax.grad(lambda flat_params, part: loss(unravel(flat_params), part), has_aux=True)
+
+    def step(carry, index):
+        flat_params, optimizer_state = carry
+
+        def accumulate(total, part):
+            taken = jax.tree.map(lambda leaf: leaf[part], samples)
+            gradient, metrics = gradient_of(flat_params, taken)
+            return total + gradient, pack(metrics)
+
+        total, metrics = jax.lax.scan(accumulate, jnp.zeros_like(flat_params), index.reshape(parts, -1))
+        gradient = mean_across(total / parts, axis_name)
+        updates, optimizer_state = optimizer.update(gradient, optimizer_state)
+        metrics = unpack_sum(metrics) | {"gradient_norm": as_mean(optax.tree.norm(gradient))}
+        return (flat_params + updates, optimizer_state), pack(metrics)
+
+    shuffles = jax.vmap(partial(grid_permutation, num_rows=rows, num_columns=columns))
+    index = shuffles(jax.random.split(key, config.num_epochs)).reshape(-1, minibatch)
+    (flat_params, optimizer_state), metrics = jax.lax.scan(step, (flat_params, optimizer_state), index)
+    return unravel(flat_params), optimizer_state, unpack_sum(metrics)
