@@ -35,8 +35,8 @@ def set_priorities(tree: SumTree, index: jax.Array, priority: jax.Array) -> SumT
 
     Args:
         tree: the tree.
-        index: int32 [M]; a leaf that is named twice gets one of its priorities: the last on a CPU, either on a
-            GPU. The sums fit it in any case.
+        index: int32 [M]; a leaf that is named twice gets one of its priorities: the last on a CPU, either on
+            a GPU. The sums fit it in any case.
         priority: float32 [M], 0 or more.
     """
     # One write: a second one to the same leaves, to settle which value stays, would copy them all.
