@@ -30,11 +30,11 @@ class Config(RunOptions):
 
     algorithm: AlgorithmName = "pqn"
     """With a replay and a target network, or with neither and many environments."""
-    total_steps: Steps = 20_000_000
+    total_steps: Steps = 3_000_000
     """Environment steps for each seed; 2e6 is understood."""
     eval_mazes: int = 2000
     """Held-out mazes in each suite."""
-    network: GridNetworkName = "mlp"
+    network: GridNetworkName = "recurrent"
     """Encoder of the observations."""
     num_edits: int = 4
     """Changes of a mutation, for the curriculum accel."""
@@ -46,9 +46,8 @@ class Config(RunOptions):
             num_steps=16,
             num_epochs=2,
             num_minibatches=16,
-            microbatch_size=0,
             num_levels=1024,
-            learning_rate=1e-3,
+            learning_rate=3e-3,
             gamma=0.97,
             return_lambda=0.9,
         )
@@ -67,9 +66,9 @@ class Config(RunOptions):
         )
     )
     curriculum: CurriculumOptions = field(default_factory=CurriculumOptions)
-    env: WorldOptions = field(default_factory=WorldOptions)
+    env: WorldOptions = field(default_factory=lambda: WorldOptions(random_goal=True))
     net: QNetworkConfig = field(
-        default_factory=lambda: QNetworkConfig(width=256, num_layers=2, head_width=0, layer_norm=True)
+        default_factory=lambda: QNetworkConfig(width=64, channels=4, head_width=0, layer_norm=True)
     )
 
 
