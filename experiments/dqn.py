@@ -35,7 +35,15 @@ class Config(RunOptions):
     """Evaluation episodes for each seed."""
     network: NetworkName = "mlp"
     """Encoder of the observations."""
-    dqn: DQNConfig = field(default_factory=DQNConfig)
+    dqn: DQNConfig = field(
+        default_factory=lambda: DQNConfig(
+            num_gradient_steps=5,
+            num_return_steps=3,
+            learning_rate=1e-3,
+            huber_delta=float("inf"),
+            exploration_share=0.5,
+        )
+    )
     pqn: PQNConfig = field(default_factory=PQNConfig)
     net: QNetworkConfig = field(default_factory=QNetworkConfig)
 
