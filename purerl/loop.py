@@ -14,7 +14,8 @@ import numpy as np
 
 from purerl import checkpoint
 from purerl.errors import TrainingError
-from purerl.types import Metrics, PyTree, TrainState
+from purerl.metrics import Packed, unpack
+from purerl.types import PyTree, TrainState
 
 # Where several metrics became NaN within one chunk, the loss is named before what follows from it.
 _CAUSES = ("loss", "policy_loss", "value_loss", "entropy", "gradient_norm")
@@ -70,12 +71,12 @@ class Outcome(NamedTuple):
 
 class _Pending(NamedTuple):
     chunk: int
-    metrics: Metrics
+    metrics: Packed
     host_state: PyTree | None
 
 
 def run(
-    run_chunk: Callable[[TrainState], tuple[TrainState, Metrics]],
+    run_chunk: Callable[[TrainState], tuple[TrainState, Packed]],
     state: TrainState,
     hooks: Hooks,
     *,
@@ -128,7 +129,7 @@ class _Watch:
         self.previous = time.perf_counter()
 
     def finish(self, pending: _Pending) -> None:
-        totals = jax.device_get(pending.metrics)
+        totals = unpack(jax.device_get(pending.metrics))
         bad = bad_metrics(totals)
         if pending.host_state is not None:
             bad = bad_leaves(pending.host_state.learner) | bad

@@ -1,5 +1,7 @@
 """Metrics as sums: a mean is a total and a weight, so that updates, shards and seeds combine by adding."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -7,27 +9,11 @@ from flax import struct
 from purerl.types import Mean, Metrics
 
 
-def as_mean(value: jax.Array) -> Mean:
-    """The mean of all entries of an array, each of weight one."""
-    return Mean(total=jnp.sum(value, dtype=jnp.float32), weight=jnp.float32(jnp.size(value)))
-
-
-def as_means(values: dict[str, jax.Array]) -> Metrics:
-    """The mean of each of several arrays of one shape [B], as a single reduction."""
-    totals = jnp.stack([value.astype(jnp.float32) for value in values.values()]).sum(1)
-    size = next(iter(values.values())).size
-    return {name: Mean(total=totals[i], weight=jnp.float32(size)) for i, name in enumerate(values)}
-
-
-def masked_mean(values: jax.Array, mask: jax.Array) -> Mean:
-    """The mean of the values [E] where the mask, bool [E], holds."""
-    total = jnp.where(mask, values, 0).sum(dtype=jnp.float32)
-    return Mean(total=total, weight=mask.sum(dtype=jnp.float32))
-
-
 @struct.dataclass
 class Packed:
-    """Metrics in one array, for loops: what a scan stacks or adds leaf by leaf costs a kernel a leaf.
+    """Metrics in one array, for compiled loops, in which every leaf that is added up costs a kernel.
+
+    `packed | metrics` has those of both; `packed[name]` is a single one.
 
     Attributes:
         values: totals and weights, float32 [..., K, 2].
@@ -37,14 +23,52 @@ class Packed:
     values: jax.Array
     names: tuple[str, ...] = struct.field(pytree_node=False)
 
+    def __or__(self, other: "Packed | Metrics") -> "Packed":
+        other = pack(other)
+        values = jnp.concatenate([self.values, other.values], axis=-2)
+        return Packed(values=values, names=self.names + other.names)
 
-def pack(metrics: Metrics) -> Packed:
-    """Puts metrics of scalars into one array."""
-    flat = [part for mean in metrics.values() for part in (mean.total, mean.weight)]
-    return Packed(values=jnp.stack(flat).reshape(-1, 2), names=tuple(metrics))
+    def __ror__(self, other: Metrics) -> "Packed":
+        return pack(other) | self
+
+    def __getitem__(self, name: str) -> Mean:
+        row = self.values[..., self.names.index(name), :]
+        return Mean(total=row[..., 0], weight=row[..., 1])
 
 
-def unpack_sum(packed: Packed) -> Metrics:
+def as_mean(value: jax.Array) -> Mean:
+    """The mean of all entries of an array, each of weight one."""
+    return Mean(total=jnp.sum(value, dtype=jnp.float32), weight=jnp.float32(jnp.size(value)))
+
+
+def as_means(values: dict[str, jax.Array]) -> Packed:
+    """The mean of each of several arrays of one shape [...], as a single reduction."""
+    stacked = jnp.stack([value.astype(jnp.float32) for value in values.values()])
+    totals = stacked.reshape(len(values), -1).sum(1)
+    weights = jnp.full(len(values), stacked[0].size, jnp.float32)
+    return Packed(values=jnp.stack([totals, weights], axis=1), names=tuple(values))
+
+
+def masked_mean(values: jax.Array, mask: jax.Array) -> Mean:
+    """The mean of the values [E] where the mask, bool [E], holds."""
+    total = jnp.where(mask, values, 0).sum(dtype=jnp.float32)
+    return Mean(total=total, weight=mask.sum(dtype=jnp.float32))
+
+
+def pack(metrics: Packed | Metrics) -> Packed:
+    """Puts metrics with fields [...] into one array; leaves those alone that are in one."""
+    if isinstance(metrics, Packed):
+        return metrics
+    flat = jnp.array([part for mean in metrics.values() for part in (mean.total, mean.weight)], jnp.float32)
+    values = jnp.moveaxis(flat, 0, -1).reshape(*flat.shape[1:], len(metrics), 2)
+    return Packed(values=values, names=tuple(metrics))
+
+
+def add_up(packed: Packed) -> Packed:
     """Adds up metrics that loops have stacked along any number of leading axes."""
-    values = packed.values.reshape(-1, len(packed.names), 2).sum(0)
-    return {name: Mean(total=values[i, 0], weight=values[i, 1]) for i, name in enumerate(packed.names)}
+    return dataclasses.replace(packed, values=packed.values.reshape(-1, len(packed.names), 2).sum(0))
+
+
+def unpack(packed: Packed) -> Metrics:
+    """Each metric by its name, fields [...]."""
+    return {name: packed[name] for name in packed.names}

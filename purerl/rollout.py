@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from purerl.levels import LevelTrace
-from purerl.metrics import masked_mean, pack, unpack_sum
+from purerl.metrics import Packed, add_up, masked_mean, pack
 from purerl.types import LevelPool, Metrics, PyTree, Transition
 
 VALUE_BLOCKS = 8
@@ -190,7 +190,7 @@ def values_where(
         value = value_of(jax.tree.map(lambda leaf: leaf[index], observation))
         return start + block, values.at[index].set(value, unique_indices=True)
 
-    nothing = jnp.zeros(num_envs, jax.eval_shape(value_of, observation).dtype)
+    nothing = jnp.zeros(num_envs)
     return jax.lax.while_loop(has_more, one_block, (jnp.zeros_like(count), nothing))[1]
 
 
@@ -203,7 +203,7 @@ def unroll(
     num_steps: int,
     act: Callable[[PyTree, jax.Array], tuple[jax.Array, jax.Array, jax.Array]],
     value_of: Callable[[PyTree], jax.Array],
-) -> tuple[ActorState, Transition, LevelTrace, Metrics]:
+) -> tuple[ActorState, Transition, LevelTrace, Packed]:
     """Rolls a policy out for T steps in E environments.
 
     Args:
@@ -246,4 +246,4 @@ def unroll(
     )
     cut = transitions.truncated.at[-1].set(True)
     next_value = jnp.where(cut, transitions.next_value, jnp.roll(transitions.value, -1, axis=0))
-    return actor, dataclasses.replace(transitions, next_value=next_value), levels, unpack_sum(metrics)
+    return actor, dataclasses.replace(transitions, next_value=next_value), levels, add_up(metrics)

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from purerl.metrics import pack, unpack_sum
-from purerl.types import Algorithm, Config, Metrics, TrainState
+from purerl.metrics import Packed, add_up
+from purerl.types import Algorithm, Config, TrainState
 
 AXIS = "devices"
 # Compiling without optimisation takes a third of the time, and is the better deal for what runs once.
@@ -21,7 +21,7 @@ MakeAlgorithm = Callable[[str | None], Algorithm]
 
 def train(
     algorithm: Algorithm, config: Config, key: jax.Array, num_updates: int
-) -> tuple[TrainState, Metrics]:
+) -> tuple[TrainState, Packed]:
     """A whole run: `init`, then `num_updates` updates; metrics stacked, leaves [num_updates].
 
     Pure: `jit` it, `vmap` it over keys (see `sweep`) or over leaves of the config.
@@ -35,7 +35,7 @@ def train(
 
 def sweep(
     algorithm: Algorithm, config: Config, keys: jax.Array, num_updates: int
-) -> tuple[TrainState, Metrics]:
+) -> tuple[TrainState, Packed]:
     """One run a key, keys [S], in one program; every leaf of the result has a leading axis S."""
     return jax.vmap(lambda key: train(algorithm, config, key, num_updates))(keys)
 
@@ -45,7 +45,7 @@ class Program(NamedTuple):
 
     Attributes:
         init: the state of all seeds, leading axis S, on the devices.
-        chunk: K updates; its argument is donated; metrics are sums over them, leaves float32 [S].
+        chunk: K updates; its argument is donated; metrics are sums over them, float32 [S, K, 2].
         state_shape: shapes, dtypes and shardings of the state.
         compile_seconds: time that compilation took, or reading the compiled program from the cache.
         steps_per_chunk: environment steps of each seed in one chunk.
@@ -54,7 +54,7 @@ class Program(NamedTuple):
     """
 
     init: Callable[[], TrainState]
-    chunk: Callable[[TrainState], tuple[TrainState, Metrics]]
+    chunk: Callable[[TrainState], tuple[TrainState, Packed]]
     state_shape: TrainState
     compile_seconds: float
     steps_per_chunk: int
@@ -123,11 +123,10 @@ def build_program(
     def chunk(state, config):
         def one_seed(state):
             def step(state, _):
-                state, metrics = algorithm.update(state, config)
-                return state, pack(metrics)
+                return algorithm.update(state, config)
 
             state, metrics = jax.lax.scan(step, state, None, length=updates_per_chunk)
-            return state, unpack_sum(metrics)
+            return state, add_up(metrics)
 
         return map_seeds(one_seed, state, loop=loop)
 

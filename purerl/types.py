@@ -168,13 +168,13 @@ class Algorithm(NamedTuple):
 
     Attributes:
         init: `(key, config) -> TrainState`.
-        update: `(state, config) -> (TrainState, Metrics)`: one rollout and one round of learning.
+        update: `(state, config) -> (TrainState, purerl.metrics.Packed)`: acting and one round of learning.
         policy: `(learner, observations [B, ...], key, deterministic) -> actions [B, ...]`.
         steps_per_update: `(config) -> int`, environment steps that one update takes.
     """
 
     init: Callable[[jax.Array, Config], TrainState]
-    update: Callable[[TrainState, Config], tuple[TrainState, Metrics]]
+    update: Callable[[TrainState, Config], tuple[TrainState, Any]]
     policy: Callable[..., jax.Array]
     steps_per_update: Callable[[Config], int]
 

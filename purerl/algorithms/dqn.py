@@ -30,11 +30,11 @@ from purerl.algorithms.acting import (
 from purerl.algorithms.dqn_config import DQNConfig
 from purerl.algorithms.dqn_learning import Learner, init_learner, learn, scan_or_call, unraveller
 from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels
-from purerl.metrics import as_mean, pack, unpack_sum
+from purerl.metrics import Packed, add_up, as_mean, pack
 from purerl.replay import Replay, ReplayState, prioritised, uniform
 from purerl.rollout import init_actor, step_environments
 from purerl.sharding import num_shards, split_key, sum_across
-from purerl.types import Algorithm, Curriculum, LevelPool, Metrics, PyTree, TrainState
+from purerl.types import Algorithm, Curriculum, LevelPool, PyTree, TrainState
 
 PRIORITY_FLOOR = 1e-3
 """Added to the error in a priority, so that nothing is forgotten altogether."""
@@ -155,7 +155,7 @@ def make_dqn(
         )
         return (dataclasses.replace(actor, replay=replay), learner), (metrics, learnt, trace)
 
-    def update(state: TrainState, config: DQNConfig) -> tuple[TrainState, Metrics]:
+    def update(state: TrainState, config: DQNConfig) -> tuple[TrainState, Packed]:
         key, run_key, level_key = split_key(state.key, 1, 2, axis_name)
         flat, unravel = ravel_pytree(state.learner.params)
         learner = dataclasses.replace(
@@ -178,8 +178,7 @@ def make_dqn(
             level_key, state.curriculum, config.env_params, outcome, progress
         )
         slot = forget_renewed(actor.environments.slot, renewed)
-        metrics = unpack_sum(acted) | unpack_sum(learnt) | level_metrics
-        metrics |= {"epsilon": as_mean(learner.epsilon)}
+        metrics = add_up(acted) | add_up(learnt) | level_metrics | {"epsilon": as_mean(learner.epsilon)}
         state = TrainState(
             learner=dataclasses.replace(
                 learner, params=unravel(learner.params), target_params=unravel(learner.target_params)

@@ -12,10 +12,10 @@ from jax.flatten_util import ravel_pytree
 
 from purerl import losses
 from purerl.algorithms.dqn_config import DQNConfig
-from purerl.metrics import Packed, as_mean, as_means, pack
+from purerl.metrics import Packed, as_mean, as_means
 from purerl.replay import Sample
 from purerl.sharding import mean_across
-from purerl.types import Metrics, PyTree
+from purerl.types import PyTree
 
 
 @struct.dataclass
@@ -68,7 +68,7 @@ def init_learner(params: PyTree, config: DQNConfig) -> Learner:
 
 def dqn_loss(
     network: Any, params: PyTree, batch: Batch, config: DQNConfig
-) -> tuple[jax.Array, tuple[jax.Array, Metrics]]:
+) -> tuple[jax.Array, tuple[jax.Array, Packed]]:
     """The loss of one batch.
 
     Args:
@@ -131,7 +131,7 @@ def learn(
         gradient = mean_across(gradient, axis_name)
         updates, optimizer_state = optimizer.update(gradient, optimizer_state)
         metrics |= {"gradient_norm": as_mean(optax.tree.norm(gradient))}
-        return (params + updates, optimizer_state), (error, pack(metrics))
+        return (params + updates, optimizer_state), (error, metrics)
 
     carry = (learner.params, learner.optimizer)
     (params, optimizer_state), (error, metrics) = scan_or_call(step, carry, batches)

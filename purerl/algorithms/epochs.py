@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from purerl.metrics import as_mean, pack, unpack_sum
+from purerl.metrics import Packed, add_up, as_mean
 from purerl.permutation import grid_permutation
 from purerl.sharding import mean_across
-from purerl.types import Metrics, PyTree
+from purerl.types import PyTree
 
 
 class EpochConfig(Protocol):
@@ -31,7 +31,7 @@ def num_microbatches(minibatch: int, wanted: int) -> int:
 
 
 def gradient_epochs(
-    loss: Callable[[PyTree, PyTree], tuple[jax.Array, Metrics]],
+    loss: Callable[[PyTree, PyTree], tuple[jax.Array, Packed]],
     params: PyTree,
     optimizer: optax.GradientTransformation,
     optimizer_state: PyTree,
@@ -39,11 +39,12 @@ def gradient_epochs(
     key: jax.Array,
     config: EpochConfig,
     axis_name: str | None,
-) -> tuple[PyTree, PyTree, Metrics]:
+) -> tuple[PyTree, PyTree, Packed]:
     """Shuffles the samples anew for each epoch, cuts them into minibatches, and takes a step for each.
 
-    Parameters, gradients and the optimiser's state are one flat vector each: one pass over memory for all
-    layers, and one kernel to compile.
+    Gradients and the optimiser's state are one flat vector each: one pass over memory for all layers, and one
+    kernel to compile. The parameters are carried in both forms, because to cut the vector into a network's
+    parameters costs a kernel a leaf.
 
     Args:
         loss: `(params, samples [B, ...]) -> (mean loss, metrics)`.
@@ -63,23 +64,24 @@ def gradient_epochs(
     minibatch = rows * columns // config.num_minibatches
     parts = num_microbatches(minibatch, config.microbatch_size)
     flat_params, unravel = ravel_pytree(params)
-    gradient_of = jax.grad(lambda flat_params, part: loss(unravel(flat_params), part), has_aux=True)
 
     def step(carry, index):
-        flat_params, optimizer_state = carry
+        params, flat_params, optimizer_state = carry
 
         def accumulate(total, part):
             taken = jax.tree.map(lambda leaf: leaf[part], samples)
-            gradient, metrics = gradient_of(flat_params, taken)
-            return total + gradient, pack(metrics)
+            gradient, metrics = jax.grad(loss, has_aux=True)(params, taken)
+            return total + ravel_pytree(gradient)[0], metrics
 
         total, metrics = jax.lax.scan(accumulate, jnp.zeros_like(flat_params), index.reshape(parts, -1))
         gradient = mean_across(total / parts, axis_name)
         updates, optimizer_state = optimizer.update(gradient, optimizer_state)
-        metrics = unpack_sum(metrics) | {"gradient_norm": as_mean(optax.tree.norm(gradient))}
-        return (flat_params + updates, optimizer_state), pack(metrics)
+        flat_params += updates
+        metrics = add_up(metrics) | {"gradient_norm": as_mean(optax.tree.norm(gradient))}
+        return (unravel(flat_params), flat_params, optimizer_state), metrics
 
     shuffles = jax.vmap(partial(grid_permutation, num_rows=rows, num_columns=columns))
     index = shuffles(jax.random.split(key, config.num_epochs)).reshape(-1, minibatch)
-    (flat_params, optimizer_state), metrics = jax.lax.scan(step, (flat_params, optimizer_state), index)
-    return unravel(flat_params), optimizer_state, unpack_sum(metrics)
+    carry, metrics = jax.lax.scan(step, (params, flat_params, optimizer_state), index)
+    params, _, optimizer_state = carry
+    return params, optimizer_state, add_up(metrics)

@@ -19,7 +19,7 @@ from purerl import losses
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.algorithms.ppo_learning import Learner, learn, learning_rate, make_optimizer, prepare
 from purerl.levels import forget_renewed, fresh_levels
-from purerl.metrics import as_mean
+from purerl.metrics import Packed, as_mean, as_means
 from purerl.normalize import (
     init_moments,
     init_observation_moments,
@@ -31,16 +31,12 @@ from purerl.sharding import num_shards, split_key, sum_across
 from purerl.types import Algorithm, Curriculum, Metrics, PyTree, TrainState
 
 
-def action_metrics(action: jax.Array, space: Any) -> Metrics:
+def action_metrics(action: jax.Array, space: Any) -> Packed | Metrics:
     """How far a continuous policy strays: share of entries outside the bounds, mean and magnitude."""
     if hasattr(space, "n"):
         return {}
     outside = (action < space.low) | (action > space.high)
-    return {
-        "saturated_share": as_mean(outside),
-        "action_mean": as_mean(action),
-        "action_magnitude": as_mean(jnp.abs(action)),
-    }
+    return as_means({"saturated_share": outside, "action_mean": action, "action_magnitude": jnp.abs(action)})
 
 
 def seen(learner: Learner, observation: PyTree) -> PyTree:
@@ -80,7 +76,7 @@ def make_ppo(
         )
         return TrainState(learner=learner, actor=actor, curriculum=choice, key=key, num_updates=jnp.int32(0))
 
-    def update(state: TrainState, config: PPOConfig) -> tuple[TrainState, Metrics]:
+    def update(state: TrainState, config: PPOConfig) -> tuple[TrainState, Packed]:
         key, rollout_key, level_key, shuffle_key = split_key(state.key, 1, 3, axis_name)
         learner, pool = state.learner, state.curriculum.pool
 
@@ -119,10 +115,12 @@ def make_ppo(
         choice, renewed, level_metrics = levels.refresh(
             level_key, state.curriculum, config.env_params, outcome, progress
         )
-        metrics |= learn_metrics | level_metrics
-        metrics |= action_metrics(batch.action, env.action_space(config.env_params))
-        metrics["explained_variance"] = as_mean(losses.explained_variance(batch.value, batch.target))
-        metrics["learning_rate"] = as_mean(rate)
+        metrics |= learn_metrics
+        metrics |= level_metrics | action_metrics(batch.action, env.action_space(config.env_params))
+        metrics |= {
+            "explained_variance": as_mean(losses.explained_variance(batch.value, batch.target)),
+            "learning_rate": as_mean(rate),
+        }
         slot = forget_renewed(actor.slot, renewed)
         if config.normalize_observations:
             # Not before: acting and learning must see the same.

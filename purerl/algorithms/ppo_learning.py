@@ -12,11 +12,11 @@ from purerl import losses
 from purerl.algorithms.epochs import gradient_epochs
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.levels import LevelTrace, level_outcome
-from purerl.metrics import as_means
+from purerl.metrics import Packed, as_means
 from purerl.normalize import Moments, update_moments
 from purerl.returns import gae, running_returns
 from purerl.sharding import mean_across
-from purerl.types import LevelOutcome, Metrics, PyTree, Transition
+from purerl.types import LevelOutcome, PyTree, Transition
 
 
 @struct.dataclass
@@ -64,7 +64,7 @@ def make_optimizer(config: PPOConfig, rate: jax.Array) -> optax.GradientTransfor
     )
 
 
-def ppo_loss(network: Any, params: PyTree, batch: Batch, config: PPOConfig) -> tuple[jax.Array, Metrics]:
+def ppo_loss(network: Any, params: PyTree, batch: Batch, config: PPOConfig) -> tuple[jax.Array, Packed]:
     """The loss of one microbatch, and what it tells about the update.
 
     Args:
@@ -140,7 +140,7 @@ def learn(
     rate: jax.Array,
     config: PPOConfig,
     axis_name: str | None,
-) -> tuple[Learner, Metrics]:
+) -> tuple[Learner, Packed]:
     """Epochs of gradient steps over the samples of one rollout, leaves [T, E, ...]."""
     params, optimizer_state, metrics = gradient_epochs(
         loss=lambda params, part: ppo_loss(network, params, part, config),

@@ -24,11 +24,11 @@ from purerl.algorithms.acting import LEAST_LEVELS, epsilon_greedy, exploration_r
 from purerl.algorithms.epochs import gradient_epochs
 from purerl.algorithms.pqn_config import PQNConfig
 from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels
-from purerl.metrics import as_mean, as_means
+from purerl.metrics import Packed, as_mean, as_means
 from purerl.returns import gae
 from purerl.rollout import init_actor, unroll
 from purerl.sharding import num_shards, split_key, sum_across
-from purerl.types import Algorithm, Curriculum, Metrics, PyTree, TrainState
+from purerl.types import Algorithm, Curriculum, PyTree, TrainState
 
 
 @struct.dataclass
@@ -62,7 +62,7 @@ def make_optimizer(config: PQNConfig, rate: jax.Array) -> optax.GradientTransfor
     )
 
 
-def pqn_loss(network: Any, params: PyTree, batch: Batch, config: PQNConfig) -> tuple[jax.Array, Metrics]:
+def pqn_loss(network: Any, params: PyTree, batch: Batch, config: PQNConfig) -> tuple[jax.Array, Packed]:
     """The mean loss of B samples, float32 [], and their metrics."""
     value = losses.value_of_action(network.apply(params, batch.observation), batch.action)
     loss = losses.huber(value - batch.target, config.huber_delta)
@@ -78,7 +78,7 @@ def learn(
     rate: jax.Array,
     config: PQNConfig,
     axis_name: str | None,
-) -> tuple[Learner, Metrics]:
+) -> tuple[Learner, Packed]:
     """Epochs of gradient steps over the samples of one rollout, leaves [T, E, ...]."""
     params, optimizer_state, metrics = gradient_epochs(
         loss=lambda params, part: pqn_loss(network, params, part, config),
@@ -121,7 +121,7 @@ def make_pqn(
         )
         return TrainState(learner=learner, actor=actor, curriculum=choice, key=key, num_updates=jnp.int32(0))
 
-    def update(state: TrainState, config: PQNConfig) -> tuple[TrainState, Metrics]:
+    def update(state: TrainState, config: PQNConfig) -> tuple[TrainState, Packed]:
         key, rollout_key, level_key, shuffle_key = split_key(state.key, 1, 3, axis_name)
         progress = jnp.minimum((state.num_updates + 1) / config.total_updates, 1.0)
         epsilon = exploration_rate(config, state.num_updates / config.total_updates)

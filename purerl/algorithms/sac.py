@@ -28,11 +28,11 @@ from purerl.algorithms.sac_learning import (
     unflatten,
 )
 from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels
-from purerl.metrics import as_mean, pack, unpack_sum
+from purerl.metrics import Packed, add_up, as_mean
 from purerl.replay import Experience, Replay, uniform
 from purerl.rollout import init_actor, step_environments
 from purerl.sharding import num_shards, split_key, sum_across
-from purerl.types import Algorithm, Curriculum, LevelPool, Metrics, PyTree, TrainState
+from purerl.types import Algorithm, Curriculum, LevelPool, PyTree, TrainState
 
 
 def replay_of(config: SACConfig) -> Replay:
@@ -141,9 +141,9 @@ def make_sac(
         learner, learnt = jax.lax.cond(
             knows, learning, lambda learner, *_: (learner, nothing), learner, replay, learn_key
         )
-        return (Actor(environments=stepped, replay=replay), learner), (pack(metrics | learnt), step.level)
+        return (Actor(environments=stepped, replay=replay), learner), (metrics | learnt, step.level)
 
-    def update(state: TrainState, config: SACConfig) -> tuple[TrainState, Metrics]:
+    def update(state: TrainState, config: SACConfig) -> tuple[TrainState, Packed]:
         key, run_key, level_key = split_key(state.key, 1, 2, axis_name)
         pool, rate = state.curriculum.pool, learning_rate(config, state.num_updates)
         learner, unravel = flatten(state.learner)
@@ -171,7 +171,7 @@ def make_sac(
             key=key,
             num_updates=state.num_updates + 1,
         )
-        metrics = unpack_sum(metrics) | level_metrics | {"learning_rate": as_mean(rate)}
+        metrics = add_up(metrics) | level_metrics | {"learning_rate": as_mean(rate)}
         return state, sum_across(metrics, axis_name)
 
     def policy(learner: Learner, observation: PyTree, key: jax.Array, deterministic: bool) -> jax.Array:

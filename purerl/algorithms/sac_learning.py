@@ -13,10 +13,10 @@ from jax.flatten_util import ravel_pytree
 from purerl.algorithms.dqn_learning import scan_or_call
 from purerl.algorithms.sac_config import SACConfig
 from purerl.algorithms.sac_losses import sac_loss
-from purerl.metrics import as_mean, pack, unpack_sum
+from purerl.metrics import Packed, add_up, as_mean
 from purerl.replay import Replay, ReplayState
 from purerl.sharding import mean_across, num_shards
-from purerl.types import Metrics, PyTree
+from purerl.types import PyTree
 
 
 @struct.dataclass
@@ -91,7 +91,7 @@ def learn_from(
     rate: jax.Array,
     config: SACConfig,
     axis_name: str | None,
-) -> tuple[Learner, Metrics]:
+) -> tuple[Learner, Packed]:
     """Gradient steps, one after another, on batches that are drawn all at once.
 
     The learner comes and goes in the form that `flatten` gives it; `rate` is the step size, float32 [].
@@ -115,16 +115,18 @@ def learn_from(
             for optimizer, *both in zip(optimizers, gradients, learner.optimizer, strict=True)
         )
         params, log_temperature = learner.params + change, learner.log_temperature + temperature_change
-        metrics["gradient_norm"] = as_mean(optax.tree.norm(gradients[0]))
-        metrics["temperature"] = as_mean(jnp.exp(log_temperature))
+        metrics |= {
+            "gradient_norm": as_mean(optax.tree.norm(gradients[0])),
+            "temperature": as_mean(jnp.exp(log_temperature)),
+        }
         learner = Learner(
             params=params,
             target_params=learner.target_params + config.target_rate * (params - learner.target_params),
             log_temperature=log_temperature,
             optimizer=(network_state, temperature_state),
         )
-        return learner, pack(metrics)
+        return learner, metrics
 
     keys = jax.random.split(step_key, config.num_gradient_steps)
     learner, metrics = scan_or_call(step, learner, (batches, weights, keys))
-    return learner, unpack_sum(metrics)
+    return learner, add_up(metrics)

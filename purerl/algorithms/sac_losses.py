@@ -9,9 +9,9 @@ from flax import struct
 
 from purerl.algorithms.sac_config import SACConfig
 from purerl.losses import explained_variance
-from purerl.metrics import as_mean, as_means
+from purerl.metrics import Packed, as_mean, as_means
 from purerl.replay import Sample
-from purerl.types import Metrics, PyTree
+from purerl.types import PyTree
 
 SATURATED = 0.999
 """Magnitude of an action in [-1, 1] beyond which the squashing lets hardly any gradient through."""
@@ -110,7 +110,7 @@ def sac_loss(
     weight: jax.Array,
     key: jax.Array,
     config: SACConfig,
-) -> tuple[jax.Array, Metrics]:
+) -> tuple[jax.Array, Packed]:
     """The sum of the losses of critics, policy and temperature: no two of them have parameters in common.
 
     Args:
@@ -141,5 +141,5 @@ def sac_loss(
             "saturated_share": terms.saturated,
         }
     )
-    metrics["explained_variance"] = as_mean(explained_variance(terms.value.mean(0), terms.target))
-    return loss, metrics
+    explained = as_mean(explained_variance(terms.value.mean(0), terms.target))
+    return loss, metrics | {"explained_variance": explained}

@@ -16,6 +16,7 @@ from flax import struct
 
 from purerl import cli
 from purerl.errors import UserError
+from purerl.metrics import pack
 from purerl.runs import Experiment, RunOptions, Steps
 from purerl.types import Algorithm, Mean, TrainState
 
@@ -116,7 +117,7 @@ def make_algorithm(settings: FakeConfig) -> Algorithm:
             "never": Mean(total=0 * one, weight=0 * one),
         }
         state = state.replace(learner=learner, actor=actor, key=key, num_updates=state.num_updates + 1)
-        return state, metrics
+        return state, pack(metrics)
 
     return Algorithm(
         init=init, update=update, policy=None, steps_per_update=lambda settings: settings.num_envs

@@ -9,6 +9,7 @@ from fake_experiment import build
 from purerl import runs
 from purerl.logging.alarms import Watch, replay
 from purerl.logging.faults import RULES
+from purerl.metrics import pack, unpack
 
 HEALTHY = {
     "approx_kl": 0.01,
@@ -192,8 +193,9 @@ def test_alarms_are_printed_when_they_begin_and_kept_in_the_summary_of_a_resumed
             def chunk(state):
                 state, metrics = run_chunk(state)
                 hot = (state.num_updates >= 12)[0] * 1e6
-                norm = metrics["gradient_norm"]
-                return state, metrics | {"gradient_norm": norm.replace(total=norm.total + hot)}
+                means = unpack(metrics)
+                norm = means["gradient_norm"]
+                return state, pack(means | {"gradient_norm": norm.replace(total=norm.total + hot)})
 
             program.chunk = chunk
             return program
