@@ -21,7 +21,7 @@ from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.evaluate import summarize
 from purerl.levels import make_pool
 from purerl.networks import NetworkConfig, make_actor_critic
-from purerl.rollout import init_actor, step_environments
+from purerl.rollout import draw_chance, init_actor, step_environments
 from purerl.train import build_program, usable_devices
 
 SCRIPT = "experiments/ppo_bikkle.py"
@@ -54,7 +54,9 @@ def stepping() -> list[Row]:
         def step(actor, key):
             act_key, step_key = jax.random.split(key)
             action = jax.random.uniform(act_key, (local, 2), minval=-1.0, maxval=1.0)
-            actor, result, _ = step_environments(env, params, actor, pool, action, step_key)
+            actor, result, _ = step_environments(
+                env, params, actor, pool, action, draw_chance(step_key, local)
+            )
             return actor, result.reward.sum() + sum(leaf.sum() for leaf in jax.tree.leaves(actor.observation))
 
         return jax.lax.scan(step, actor, jax.random.split(run_key, num_steps))[1].sum()[None]

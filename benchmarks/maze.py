@@ -1,6 +1,7 @@
 """Measures of the mazes: `python -m benchmarks.maze`; `--help` lists them all."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from envs.maze import Maze, maze_levels
 from envs.maze.generate import STYLES, generate
 from envs.maze.levels import Layout, training_layouts
 from purerl.levels import plain_pool
-from purerl.rollout import ActorState, init_actor, step_environments
+from purerl.rollout import ActorState, draw_chance, init_actor, step_environments
 from purerl.types import LevelPool, PyTree
 
 BATCH, NUM_BATCHES = 4096, 8
@@ -79,11 +80,13 @@ def stepping_rate(fresh: bool) -> float:
             actions = actions.astype(jnp.int32)
 
             def step(actor: ActorState, inputs: tuple) -> tuple[ActorState, jax.Array]:
-                action, key = inputs
-                actor, result, _ = step_environments(env, params, actor, current, action, key)
+                action, chance = inputs
+                actor, result, _ = step_environments(env, params, actor, current, action, chance)
                 return actor, result.reward.sum()
 
-            actor, rewards = jax.lax.scan(step, actor, (actions, jax.random.split(step_key, num_steps)))
+            step_keys = jax.random.split(step_key, num_steps)
+            chances = jax.vmap(partial(draw_chance, num_envs=local))(step_keys)
+            actor, rewards = jax.lax.scan(step, actor, (actions, chances))
             return actor, rewards.sum()
 
         actor, rewards = jax.lax.scan(rollout, actor, jax.random.split(run_key, num_rollouts))

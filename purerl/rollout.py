@@ -55,6 +55,27 @@ class Step:
     level: LevelTrace
 
 
+@struct.dataclass
+class Chance:
+    """What chance decides in a step of E environments; leaves [..., E].
+
+    Draw it ahead of a loop over steps, under a `vmap`: on a CPU, each draw within the loop is a loop itself.
+
+    Attributes:
+        keys: one for each environment.
+        levels: which level follows where an episode ends, uint32.
+    """
+
+    keys: jax.Array
+    levels: jax.Array
+
+
+def draw_chance(key: jax.Array, num_envs: int) -> Chance:
+    """Chance in one step of E environments; uses up the key."""
+    keys = jax.random.split(key, num_envs + 1)
+    return Chance(keys=keys[:-1], levels=jax.random.bits(keys[-1], (num_envs,)))
+
+
 def init_actor(params: PyTree, pool: LevelPool, key: jax.Array, num_envs: int, stagger: bool) -> ActorState:
     """Starts E environments on the levels of a pool, one after another.
 
@@ -98,7 +119,7 @@ def observes_states(env: Any) -> bool:
 
 
 def step_environments(
-    env: Any, params: PyTree, actor: ActorState, pool: LevelPool, action: jax.Array, key: jax.Array
+    env: Any, params: PyTree, actor: ActorState, pool: LevelPool, action: jax.Array, chance: Chance
 ) -> tuple[ActorState, Step, Metrics]:
     """Steps E environments, and starts those that ended on levels drawn from the pool.
 
@@ -108,21 +129,18 @@ def step_environments(
         actor: the environments.
         pool: levels to draw from.
         action: [E, ...], as sampled.
-        key: used up here.
+        chance: drawn for this step, leaves [E].
 
     Returns:
         The environments after the step, the step itself, and the statistics of the episodes that ended.
     """
-    num_envs = actor.episode_length.shape[0]
     step_env = jax.vmap(env.step_env, (0, 0, 0, None))
-    keys = jax.random.split(key, num_envs + 1)
-    level_key = keys[-1]
-    successor, env_state, reward, terminated, info = step_env(keys[:-1], actor.env_state, action, params)
+    successor, env_state, reward, terminated, info = step_env(chance.keys, actor.env_state, action, params)
     truncated = jax.vmap(env.is_truncated, (0, None))(env_state, params) & ~terminated
     ended = terminated | truncated
     episode_return = actor.episode_return + info.get("unshaped_reward", reward)
     episode_length = actor.episode_length + 1
-    drawn = pool.draw[jax.random.bits(level_key, (num_envs,)) % pool.draw.shape[0]]
+    drawn = pool.draw[chance.levels % pool.draw.shape[0]]
     observation, level_state, learnable = take_levels(pool, drawn)
     env_state = select(ended, level_state, env_state)
     if observes_states(env):  # to look again costs less than to choose between two large observations
@@ -221,11 +239,10 @@ def unroll(
         statistics of the episodes that ended.
     """
 
-    def step(actor, key_and_number):
-        step_key, number = key_and_number
-        act_key, env_key = jax.random.split(step_key)
+    def step(actor, inputs):
+        act_key, chance, number = inputs
         action, log_prob, value = act(actor.observation, act_key)
-        stepped, result, metrics = step_environments(env, params, actor, pool, action, env_key)
+        stepped, result, metrics = step_environments(env, params, actor, pool, action, chance)
         # The last successors need a value however they came about; those before, only where they are cut.
         needed = result.truncated | (number == num_steps - 1)
         next_value = values_where(needed, value_of, result.successor)
@@ -241,8 +258,10 @@ def unroll(
         )
         return stepped, (transition, result.level, pack(metrics))
 
+    act_keys, chance_keys = jnp.unstack(jax.vmap(jax.random.split)(jax.random.split(key, num_steps)), axis=1)
+    chance = jax.vmap(draw_chance, (0, None))(chance_keys, actor.episode_length.shape[0])
     actor, (transitions, levels, metrics) = jax.lax.scan(
-        step, actor, (jax.random.split(key, num_steps), jnp.arange(num_steps))
+        step, actor, (act_keys, chance, jnp.arange(num_steps))
     )
     cut = transitions.truncated.at[-1].set(True)
     next_value = jnp.where(cut, transitions.next_value, jnp.roll(transitions.value, -1, axis=0))

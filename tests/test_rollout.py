@@ -9,7 +9,7 @@ from flax import struct
 from purerl import spaces
 from purerl.evaluate import evaluate, fresh_starts, play, summarize
 from purerl.levels import make_pool
-from purerl.rollout import init_actor, step_environments, unroll, values_where
+from purerl.rollout import draw_chance, init_actor, step_environments, unroll, values_where
 
 
 @struct.dataclass
@@ -58,7 +58,9 @@ def start(num_envs=4, stagger=False, **params):
 
 def test_the_successor_is_the_one_before_the_reset_and_the_next_observation_the_one_after():
     env, params, actor, pool = start(max_steps_in_episode=1)
-    stepped, step, _ = step_environments(env, params, actor, pool, jnp.ones(4), jax.random.key(2))
+    stepped, step, _ = step_environments(
+        env, params, actor, pool, jnp.ones(4), draw_chance(jax.random.key(2), 4)
+    )
     np.testing.assert_allclose(step.successor, actor.observation + 1.0)
     assert step.truncated.all()
     assert not step.terminated.any()
@@ -67,13 +69,17 @@ def test_the_successor_is_the_one_before_the_reset_and_the_next_observation_the_
 
 def test_resets_draw_from_the_pool_and_from_all_of_it():
     env, params, actor, pool = start(num_envs=200, max_steps_in_episode=1)
-    stepped, _, _ = step_environments(env, params, actor, pool, jnp.ones(200), jax.random.key(2))
+    stepped, _, _ = step_environments(
+        env, params, actor, pool, jnp.ones(200), draw_chance(jax.random.key(2), 200)
+    )
     assert set(np.asarray(stepped.observation[:, 0])) == set(np.asarray(pool.observation[:, 0]))
 
 
 def test_an_episode_that_ends_both_ways_at_once_is_terminated():
     env, params, actor, pool = start(max_steps_in_episode=1)
-    _, step, _ = step_environments(env, params, actor, pool, jnp.full(4, 10.0), jax.random.key(2))
+    _, step, _ = step_environments(
+        env, params, actor, pool, jnp.full(4, 10.0), draw_chance(jax.random.key(2), 4)
+    )
     assert step.terminated.all()
     assert not step.truncated.any()
 

@@ -32,7 +32,7 @@ from purerl.algorithms.dqn_learning import Learner, init_learner, learn, scan_or
 from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels
 from purerl.metrics import Packed, add_up, as_mean, pack
 from purerl.replay import Replay, ReplayState, prioritised, uniform
-from purerl.rollout import init_actor, step_environments
+from purerl.rollout import Chance, draw_chance, init_actor, step_environments
 from purerl.sharding import num_shards, split_key, sum_across
 from purerl.types import Algorithm, Curriculum, LevelPool, PyTree, TrainState
 
@@ -51,19 +51,19 @@ def act(
     env: Any,
     network: Any,
     carry: tuple[Actor, Learner],
-    key: jax.Array,
+    inputs: tuple[jax.Array, Chance],
     pool: LevelPool,
     config: DQNConfig,
 ) -> Any:
     """One step of all environments, remembered."""
     actor, learner = carry
-    act_key, env_key = jax.random.split(key)
+    key, chance = inputs
     environments = actor.environments
     unravel = unraveller(network, environments.observation)
     value = network.apply(unravel(learner.params), environments.observation)
     rates = spread_rates(learner.epsilon, config.epsilon_spread, value.shape[1])
-    action = epsilon_greedy(value, act_key, rates)
-    stepped, step, metrics = step_environments(env, config.env_params, environments, pool, action, env_key)
+    action = epsilon_greedy(value, key, rates)
+    stepped, step, metrics = step_environments(env, config.env_params, environments, pool, action, chance)
     experience = as_experience(environments.observation, action, step)
     replay = replay_of(config).add(actor.replay, experience)
     return (Actor(environments=stepped, replay=replay), learner), (pack(metrics), step.level)
@@ -137,19 +137,16 @@ def make_dqn(
             num_updates=jnp.int32(0),
         )
 
-    def iterate(carry: tuple[Actor, Learner], key_and_number: Any, state: TrainState, config: DQNConfig):
+    def iterate(carry: tuple[Actor, Learner], inputs: Any, state: TrainState, config: DQNConfig):
         """Steps of all environments, and the round of learning that follows them."""
         actor, learner = carry
-        key, number = key_and_number
-        act_key, learn_key = jax.random.split(key)
+        act_keys, chance, learn_key, number = inputs
         rounds = config.num_iterations // config.learn_every
         num_updates = state.num_updates + (number + 1) / rounds
         epsilon = exploration_rate(config, num_updates / config.total_updates)
         learner = dataclasses.replace(learner, epsilon=epsilon)
         step = partial(act, env, network, pool=state.curriculum.pool, config=config)
-        (actor, learner), (metrics, trace) = scan_or_call(
-            step, (actor, learner), jax.random.split(act_key, config.learn_every)
-        )
+        (actor, learner), (metrics, trace) = scan_or_call(step, (actor, learner), (act_keys, chance))
         learner, replay, learnt = draw_and_learn(
             network, learner, actor.replay, learn_key, num_updates, config, axis_name
         )
@@ -162,10 +159,17 @@ def make_dqn(
             state.learner, params=flat, target_params=ravel_pytree(state.learner.target_params)[0]
         )
         rounds = config.num_iterations // config.learn_every
+        act_key, chance_key, learn_key = jax.random.split(run_key, 3)
+        num_envs = state.actor.environments.slot.shape[0]
+        chances = jax.vmap(jax.vmap(partial(draw_chance, num_envs=num_envs)))
+        inputs = (
+            jax.random.split(act_key, (rounds, config.learn_every)),
+            chances(jax.random.split(chance_key, (rounds, config.learn_every))),
+            jax.random.split(learn_key, rounds),
+            jnp.arange(rounds),
+        )
         (actor, learner), (acted, learnt, trace) = jax.lax.scan(
-            partial(iterate, state=state, config=config),
-            (state.actor, learner),
-            (jax.random.split(run_key, rounds), jnp.arange(rounds)),
+            partial(iterate, state=state, config=config), (state.actor, learner), inputs
         )
         trace = jax.tree.map(
             lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), trace

@@ -30,7 +30,7 @@ from purerl.algorithms.sac_learning import (
 from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels
 from purerl.metrics import Packed, add_up, as_mean
 from purerl.replay import Experience, Replay, uniform
-from purerl.rollout import init_actor, step_environments
+from purerl.rollout import draw_chance, init_actor, step_environments
 from purerl.sharding import num_shards, split_key, sum_across
 from purerl.types import Algorithm, Curriculum, LevelPool, PyTree, TrainState
 
@@ -111,24 +111,19 @@ def make_sac(
             num_updates=jnp.int32(0),
         )
 
-    def act(learner: Learner, observation: PyTree, key: jax.Array, knows: jax.Array) -> jax.Array:
-        """Actions of the policy; random ones where it does not know anything yet."""
-        policy_key, random_key = jax.random.split(key)
-        action = network.apply(learner.params, observation, method="policy").sample(seed=policy_key)
-        return jnp.where(knows, action, random_actions(random_key, action.shape[0], network))
-
     def iterate(
         carry: Any, inputs: Any, unravel: Any, rate: jax.Array, pool: LevelPool, config: SACConfig
     ) -> Any:
         """One step of all environments, and the gradient steps that follow it."""
         actor, learner = carry
-        key, steps = inputs
-        act_key, env_key, learn_key = jax.random.split(key, 3)
+        act_key, blind_action, chance, learn_key, steps = inputs
         knows = steps >= config.warmup_steps
         environments = actor.environments
-        action = act(unflatten(learner, unravel), environments.observation, act_key, knows)
+        params = unravel(learner.params)
+        action = network.apply(params, environments.observation, method="policy").sample(seed=act_key)
+        action = jnp.where(knows, action, blind_action)
         stepped, step, metrics = step_environments(
-            env, config.env_params, environments, pool, bounded(action), env_key
+            env, config.env_params, environments, pool, bounded(action), chance
         )
         experience = as_experience(environments.observation, action, step)
         replay = replay_of(config).add(actor.replay, experience)
@@ -150,10 +145,19 @@ def make_sac(
         # Not the rows in the replay: shards may differ in them, and would wait for each other for ever.
         number = jnp.arange(1.0, config.num_iterations + 1)
         steps = (state.num_updates.astype(jnp.float32) * config.num_iterations + number) * config.num_envs
+        keys = jax.random.split(run_key, (4, config.num_iterations))
+        num_envs = state.actor.environments.slot.shape[0]
+        inputs = (
+            keys[0],
+            jax.vmap(partial(random_actions, num_envs=num_envs, network=network))(keys[1]),
+            jax.vmap(partial(draw_chance, num_envs=num_envs))(keys[2]),
+            keys[3],
+            steps,
+        )
         carry, (metrics, trace) = jax.lax.scan(
             partial(iterate, unravel=unravel, rate=rate, pool=pool, config=config),
             (state.actor, learner),
-            (jax.random.split(run_key, config.num_iterations), steps),
+            inputs,
         )
         actor, learner = carry
         # A curriculum hears of episodes alone: nothing here estimates the value of a state.

@@ -91,9 +91,10 @@ def uniform(
         )
 
     def sample(state: ReplayState, key: jax.Array, batch_size: int, gamma: jax.Array):
-        uniform_key, event_key = jax.random.split(key)
-        index, weight = _draw_steps(state.storage, uniform_key, batch_size, num_frames)
-        if state.tree is not None:
+        # Where there is no second draw, the key is not split: within a loop that costs as much as the draw.
+        draw_key, event_key = jax.random.split(key) if events else (key, key)
+        index, weight = _draw_steps(state.storage, draw_key, batch_size, num_frames)
+        if events:
             chosen = sum_tree.sample_leaves(state.tree, event_key, batch_size)
             there_are = sum_tree.total(state.tree) > 0
             is_event = (jnp.arange(batch_size) < round(event_share * batch_size)) & there_are

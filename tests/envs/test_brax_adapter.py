@@ -9,7 +9,7 @@ pytest.importorskip("brax")
 
 from envs.brax_adapter import BraxParams, make
 from purerl.levels import make_pool
-from purerl.rollout import init_actor, step_environments
+from purerl.rollout import draw_chance, init_actor, step_environments
 
 PARAMS = BraxParams(max_steps_in_episode=3)
 ENV = make("brax/inverted_pendulum/spring")
@@ -49,7 +49,7 @@ def test_the_rollout_keeps_the_true_successor_of_a_truncated_episode():
 
     @jax.jit
     def step(actor, key):
-        return step_environments(ENV, PARAMS, actor, pool, jnp.ones((2, 1)), key)[:2]
+        return step_environments(ENV, PARAMS, actor, pool, jnp.ones((2, 1)), draw_chance(key, 2))[:2]
 
     for number in range(3):
         actor, result = step(actor, jax.random.key(number))

@@ -10,7 +10,7 @@ from envs.maze import Maze, maze_levels
 from envs.maze.held_out import is_held_out
 from envs.maze.render import wall_grid
 from purerl.levels import plain_pool
-from purerl.rollout import init_actor, step_environments
+from purerl.rollout import draw_chance, init_actor, step_environments
 
 ENV = Maze(trace=True, track_distances=True, track_visits=True)
 LEVELS = maze_levels(ENV)
@@ -93,7 +93,8 @@ def test_resets_draw_what_the_curriculum_asked_for(params):
         pool = plain_pool(jax.vmap(LEVELS.observe, (0, None))(states, params), states)
         actor = init_actor(params, pool, key, 64, stagger=False)
         cut = params.replace(max_steps_in_episode=1)
-        actor, _, _ = step_environments(ENV, cut, actor, pool, jnp.zeros(64, jnp.int32), key)
+        chance = draw_chance(key, 64)
+        actor, _, _ = step_environments(ENV, cut, actor, pool, jnp.zeros(64, jnp.int32), chance)
         return actor
 
     easy, hard = (starts(jax.random.key(5), hardness) for hardness in (0.0, 1.0))
