@@ -18,6 +18,7 @@ from jax.flatten_util import ravel_pytree
 from purerl import losses
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.algorithms.ppo_learning import Learner, learn, learning_rate, make_optimizer, prepare
+from purerl.diagnostics import gradient_metrics, look_inside, policy_metrics, probe
 from purerl.levels import forget_renewed, fresh_levels
 from purerl.metrics import Packed, as_mean, as_means
 from purerl.normalize import (
@@ -117,10 +118,7 @@ def make_ppo(
         )
         metrics |= learn_metrics
         metrics |= level_metrics | action_metrics(batch.action, env.action_space(config.env_params))
-        metrics |= {
-            "explained_variance": as_mean(losses.explained_variance(batch.value, batch.target)),
-            "learning_rate": as_mean(rate),
-        }
+        metrics |= losses.return_metrics(batch.value, batch.target) | {"learning_rate": as_mean(rate)}
         slot = forget_renewed(actor.slot, renewed)
         if config.normalize_observations:
             # Not before: acting and learning must see the same.
@@ -141,9 +139,17 @@ def make_ppo(
         distribution, _ = network.apply(learner.params, seen(learner, observation))
         return distribution.mode() if deterministic else distribution.sample(seed=key)
 
+    def diagnose(state: TrainState, config: PPOConfig) -> Packed:
+        learner = state.learner
+        observation = seen(learner, probe(state.actor.observation))
+        (policy, _), inside = look_inside(network, learner.params, observation)
+        gradients = gradient_metrics(learner.optimizer, learner.params)
+        return sum_across(gradients | policy_metrics(policy) | inside, axis_name)
+
     return Algorithm(
         init=init,
         update=update,
         policy=policy,
         steps_per_update=lambda config: config.num_envs * config.num_steps,
+        diagnose=diagnose,
     )

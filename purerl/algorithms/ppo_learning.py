@@ -11,6 +11,7 @@ from flax import struct
 from purerl import losses
 from purerl.algorithms.epochs import gradient_epochs
 from purerl.algorithms.ppo_config import PPOConfig
+from purerl.diagnostics import keep_gradient
 from purerl.levels import LevelTrace, level_outcome
 from purerl.metrics import Packed, as_means
 from purerl.normalize import Moments, update_moments
@@ -58,6 +59,7 @@ def learning_rate(config: PPOConfig, num_updates: jax.Array) -> jax.Array:
 def make_optimizer(config: PPOConfig, rate: jax.Array) -> optax.GradientTransformation:
     """Adam behind a clip of the global norm."""
     return optax.chain(
+        keep_gradient(),
         optax.clip_by_global_norm(config.max_grad_norm),
         optax.scale_by_adam(eps=config.adam_epsilon),
         optax.scale(-rate),
