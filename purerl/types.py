@@ -171,7 +171,8 @@ class Algorithm(NamedTuple):
         update: `(state, config) -> (TrainState, purerl.metrics.Packed)`: acting and one round of learning.
         policy: `(learner, observations [B, ...], key, deterministic) -> actions [B, ...]`.
         steps_per_update: `(config) -> int`, environment steps that one update takes.
-        diagnose: `(state, config) -> purerl.metrics.Packed`: what the state tells without another step; None where nothing.
+        diagnose: `(state, config) -> purerl.metrics.Packed`: what the state tells without
+            another step; None where that is nothing.
     """
 
     init: Callable[[jax.Array, Config], TrainState]
