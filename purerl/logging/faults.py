@@ -121,12 +121,12 @@ def dead_agent(run: Run, variance: np.ndarray, returns: np.ndarray | None) -> Fi
 
 def too_high_learning_rate(run: Run, kl: np.ndarray, entropy: np.ndarray) -> Finding:
     """The policy is pulled about and grows narrower at once: it settles before it knows what is good."""
-    recent = entropy[-run.lasting :]
-    fallen = recent[0] - recent[-1]
-    noise = _median(np.abs(np.diff(entropy, n=2, axis=0)))
-    falls = (np.diff(recent, axis=0) < 0).all(axis=0) & (fallen > np.maximum(2 * noise, _FALLING_ENTROPY))
+    before, now = entropy[-2 * run.lasting : -run.lasting], entropy[-run.lasting :]
+    fallen = _median(before) - _median(now)
+    noise = _median(np.abs(np.diff(entropy, axis=0)))
     usual = _median(kl[-run.lasting :])
-    sounds = (usual > _RESTLESS_KL) & falls & (run.chunks >= run.lasting)
+    sounds = (usual > _RESTLESS_KL) & (fallen > np.maximum(noise, _FALLING_ENTROPY))
+    sounds &= run.chunks >= 2 * run.lasting
     return sounds, lambda seed: f"KL {usual[seed]:.3f}, entropy fell by {fallen[seed]:.2g} nat"
 
 
