@@ -1,4 +1,4 @@
-"""The picture of a run's diagnostics: every panel that has numbers, nothing else, alarms where they were told."""
+"""The picture of a run's diagnostics: panels that have numbers, and alarms where they were told."""
 
 import imageio.v3 as imageio
 import numpy as np
