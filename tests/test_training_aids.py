@@ -184,7 +184,7 @@ def test_where_a_network_normalises(layers):
         paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
         norms[where] = sum("LayerNorm" in path for path in paths) // 2
         centred = abs(out.mean(0)).max() < 1e-5
-        assert centred == (where == "pre" or (where == "post" and "num_self_layers" not in layers))
+        assert centred == (where != "none")
     assert norms == {"pre": 5, "post": 4, "none": 0}
 
 
