@@ -28,6 +28,7 @@ from rich.console import Console
 from benchmarks.rows import ROOT, Row, save, write_page
 from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig
+from purerl.metrics import pack
 from purerl.networks import NetworkConfig, SetNetworkName, make_actor_critic
 from purerl.plots import draw_band, style
 from purerl.runtime import enable_compilation_cache
@@ -218,7 +219,7 @@ def courses(program: Program) -> dict[str, np.ndarray]:
         state, metrics = program.chunk(state)
         found.append(jax.device_get(metrics))
     with np.errstate(invalid="ignore"):
-        means = np.stack([each.sums[..., 0] / each.sums[..., 1] for each in found])  # [C, S, K]
+        means = np.stack([each.values[..., 0] / each.values[..., 1] for each in found])  # [C, S, K]
     return {name: means[..., place] for place, name in enumerate(found[0].names)}
 
 
@@ -307,7 +308,7 @@ def returns_alone(algorithm: Algorithm) -> Algorithm:
 
     def update(state, config):
         state, metrics = algorithm.update(state, config)
-        return state, {"episode_return": metrics["episode_return"]}
+        return state, pack({"episode_return": metrics["episode_return"]})
 
     return algorithm._replace(update=update, diagnose=None)
 

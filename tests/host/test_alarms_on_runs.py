@@ -84,7 +84,7 @@ FAULTS = [
 
 def lines_of(metrics, run):
     """The lines of `metrics.jsonl` of one of many runs, a chunk an update."""
-    sums = np.asarray(metrics.sums)[run]
+    sums = np.asarray(metrics.values)[run]
     with np.errstate(invalid="ignore"):
         means = sums[..., 0] / sums[..., 1]
     return [
