@@ -55,13 +55,15 @@ def build(config: Config) -> Experiment:
     network = make_actor_critic(env, params, config.network, config.net)
     ppo = config.ppo.replace(env_params=params)
     check_ppo(ppo)
+    num_samples = ppo.num_envs * ppo.num_steps
+    devices = usable_devices(ppo.num_envs // max(ppo.group_size, 1), num_samples, ppo.num_minibatches)
     algorithm = make_ppo(env, network)
     world = World(config.env, env, params, algorithm.policy, config.eval_episodes)
     return Experiment(
         name=f"ppo-{short_name(config.env)}",
         algorithm=algorithm,
         algorithm_config=ppo,
-        num_devices=usable_devices(ppo.num_envs, ppo.num_envs * ppo.num_steps, ppo.num_minibatches),
+        num_devices=devices,
         build_program=partial(build_program, partial(make_ppo, env, network), ppo),
         evaluate=world.evaluate,
         report=world.report,

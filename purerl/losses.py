@@ -3,6 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from purerl.metrics import as_mean
+from purerl.types import Mean
+
 
 def clipped_surrogate(log_ratio: jax.Array, advantage: jax.Array, clip: jax.Array | float) -> jax.Array:
     r"""PPO's pessimistic objective, negated.
@@ -69,6 +72,14 @@ def explained_variance(value: jax.Array, target: jax.Array) -> jax.Array:
     """
     variance = jnp.var(target)
     return jnp.where(variance > 0, 1.0 - jnp.var(target - value) / jnp.maximum(variance, 1e-12), 0.0)
+
+
+def return_metrics(value: jax.Array | None, target: jax.Array) -> dict[str, Mean]:
+    """How much targets, [...], differ, and how much of that a critic's values explain, if there is one."""
+    metrics = {"return_variance": as_mean(jnp.var(target))}
+    if value is not None:
+        metrics["explained_variance"] = as_mean(explained_variance(value, target))
+    return metrics
 
 
 def huber(error: jax.Array, delta: jax.Array | float) -> jax.Array:

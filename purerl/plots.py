@@ -28,11 +28,11 @@ _FIRST = (
     "saturated_share",
     "learning_rate",
 )
-_TITLES = {"approx_kl": "approximate KL"}
+TITLES = {"approx_kl": "approximate KL"}
 _UPPER = ("_q50", "_q90")
 _COLUMNS = 4
-_INK, _PALE, _GRID = "#2b2d42", "#66748a", "#e8ebf0"
-_STRONG, _QUIET = "#d1495b", "#30638e"
+INK, PALE, GRID = "#2b2d42", "#66748a", "#e8ebf0"
+STRONG, QUIET = "#d1495b", "#30638e"
 
 
 def plot_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
@@ -48,7 +48,8 @@ def plot_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     if not lines:
         return
     steps = np.array([line["env_steps"] for line in lines])
-    names = [name for name in _ordered(lines[-1]["metrics"]) if not name.startswith(_LEVELS)]
+    shown = [name for name in _ordered(lines[-1]["metrics"]) if not name.startswith(_LEVELS)]
+    names = [name for name in shown if "/" not in name]  # what is told of each layer: see `plot_diagnostics`
     small = [name for name in names if name != _LARGE]
     large_rows = 2 if _LARGE in names else 0
     num_rows = large_rows + -(-len(small) // _COLUMNS)
@@ -56,11 +57,11 @@ def plot_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     figure = Figure(figsize=(13, 2.1 * num_rows + 0.8), dpi=110, layout=margins)
     grid = GridSpec(num_rows, _COLUMNS, figure=figure)
     if large_rows:
-        _draw(figure.add_subplot(grid[:2, :]), steps, _values(lines, _LARGE), _LARGE)
+        _draw(figure.add_subplot(grid[:2, :]), steps, values_of(lines, _LARGE), _LARGE)
     for index, name in enumerate(small):
         row, column = divmod(index, _COLUMNS)
-        _draw(figure.add_subplot(grid[large_rows + row, column]), steps, _values(lines, name), name)
-    figure.supxlabel("environment steps of each seed", fontsize=9, color=_INK)
+        _draw(figure.add_subplot(grid[large_rows + row, column]), steps, values_of(lines, name), name)
+    figure.supxlabel("environment steps of each seed", fontsize=9, color=INK)
     FigureCanvasAgg(figure).print_png(path)
 
 
@@ -83,14 +84,14 @@ def plot_levels(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     figure = Figure(figsize=(11, 2.6 * num_rows + 0.5), dpi=110, layout=margins)
     for index, panel in enumerate(panels):
         axes = figure.add_subplot(num_rows, 3, index + 1)
-        _style(axes, panel.removeprefix(_LEVELS))
+        style(axes, panel.removeprefix(_LEVELS))
         axes.set_xlim(0, steps[-1] * 1.01)
         if f"{panel}_q10" in names:
-            low, median, high = (_values(lines, panel + end).mean(1) for end in ("_q10", *_UPPER))
-            axes.fill_between(steps, low, high, color=_QUIET, alpha=0.2, linewidth=0)
+            low, median, high = (values_of(lines, panel + end).mean(1) for end in ("_q10", *_UPPER))
+            axes.fill_between(steps, low, high, color=QUIET, alpha=0.2, linewidth=0)
         else:
-            median = _values(lines, panel).mean(1)
-        axes.plot(steps, median, color=_QUIET, linewidth=1.6, solid_capstyle="round")
+            median = values_of(lines, panel).mean(1)
+        axes.plot(steps, median, color=QUIET, linewidth=1.6, solid_capstyle="round")
     figure.supxlabel("environment steps; line: median of the levels drawn, band: 10 % to 90 %", fontsize=9)
     FigureCanvasAgg(figure).print_png(path)
 
@@ -100,58 +101,71 @@ def _ordered(metrics: dict[str, Any]) -> list[str]:
     return known + sorted(set(metrics) - set(known))
 
 
-def _values(lines: Sequence[dict[str, Any]], name: str) -> np.ndarray:
+def values_of(lines: Sequence[dict[str, Any]], name: str) -> np.ndarray:
     """[C, S], NaN where there is no value."""
     return np.array([line["metrics"][name] for line in lines], dtype=float)
 
 
 def _draw(axes: Axes, steps: np.ndarray, values: np.ndarray, name: str) -> None:
-    _style(axes, name)
+    style(axes, name, size=13 if name == _LARGE else 9.5)
     axes.set_xlim(0, steps[-1] * 1.01)
+    color, width = (STRONG, 2.0) if name == _LARGE else (QUIET, 1.4)
+    mean = draw_band(axes, steps, values, color, width)
+    if name == _LARGE and mean is not None:
+        has_value = np.isfinite(mean)
+        _annotate(axes, steps[has_value], mean[has_value], values.shape[1])
+
+
+def draw_band(
+    axes: Axes, steps: np.ndarray, values: np.ndarray, color: str, width: float = 1.4, label: str = ""
+) -> np.ndarray | None:
+    """Draws the mean over seeds of values, [C, S], with bands of their middle half and of all of them.
+
+    Returns:
+        The mean, [C], NaN where there is no value; None where there is none at all, which is said.
+    """
     has_value = np.isfinite(values).any(axis=1)
     if not has_value.any():
-        axes.text(0.5, 0.5, "no value", transform=axes.transAxes, ha="center", va="center", color=_PALE)
-        return
-    steps, values = steps[has_value], values[has_value]
-    color = _STRONG if name == _LARGE else _QUIET
-    num_seeds = values.shape[1]
-    if num_seeds > 1:
-        low, lower, upper, high = np.nanpercentile(values, [0, 25, 75, 100], axis=1)
-        axes.fill_between(steps, low, high, color=color, alpha=0.12, linewidth=0)
-        axes.fill_between(steps, lower, upper, color=color, alpha=0.25, linewidth=0)
-    mean = np.nanmean(values, axis=1)
-    axes.plot(steps, mean, color=color, linewidth=2.0 if name == _LARGE else 1.4, solid_capstyle="round")
-    if name == _LARGE:
-        _annotate(axes, steps, mean, num_seeds)
+        axes.text(0.5, 0.5, "no value", transform=axes.transAxes, ha="center", va="center", color=PALE)
+        return None
+    at, there = steps[has_value], values[has_value]
+    if values.shape[1] > 1:
+        low, lower, upper, high = np.nanpercentile(there, [0, 25, 75, 100], axis=1)
+        axes.fill_between(at, low, high, color=color, alpha=0.12, linewidth=0)
+        axes.fill_between(at, lower, upper, color=color, alpha=0.25, linewidth=0)
+    mean = np.full(len(steps), np.nan)
+    mean[has_value] = np.nanmean(there, axis=1)
+    axes.plot(at, mean[has_value], color=color, linewidth=width, solid_capstyle="round", label=label or None)
+    return mean
 
 
 def _annotate(axes: Axes, steps: np.ndarray, mean: np.ndarray, num_seeds: int) -> None:
-    axes.plot(steps[-1], mean[-1], "o", color=_STRONG, markersize=5, clip_on=False, zorder=3)
+    axes.plot(steps[-1], mean[-1], "o", color=STRONG, markersize=5, clip_on=False, zorder=3)
     axes.annotate(
         f"{mean[-1]:.4g}",
         (steps[-1], mean[-1]),
         xytext=(8, 0),
         textcoords="offset points",
         va="center",
-        color=_STRONG,
+        color=STRONG,
         fontweight="bold",
         annotation_clip=False,
     )
     if num_seeds > 1:
         legend = f"line: mean of {num_seeds} seeds, dark band: middle half, pale band: all"
-        axes.set_title(legend, loc="right", fontsize=8.5, color=_PALE)
+        axes.set_title(legend, loc="right", fontsize=8.5, color=PALE)
 
 
-def _style(axes: Axes, name: str) -> None:
-    title = _TITLES.get(name, name.replace("_", " "))
-    size = 13 if name == _LARGE else 9.5
-    axes.set_title(title, loc="left", fontsize=size, color=_INK, fontweight="bold")
+def style(axes: Axes, name: str, size: float = 9.5, pad: float = 6.0) -> None:
+    """Titles a panel with the name of its metric, and takes away what carries no information."""
+    title = TITLES.get(name, name.replace("_", " "))
+    axes.set_title(title, loc="left", fontsize=size, color=INK, fontweight="bold", pad=pad)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(_PALE)
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    axes.spines["bottom"].set_color(PALE)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=_PALE, labelsize=8, length=0)
+    axes.tick_params(colors=PALE, labelsize=8, length=0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.xaxis.set_major_locator(MaxNLocator(6 if name == _LARGE else 3))
     axes.yaxis.set_major_locator(MaxNLocator(5 if name == _LARGE else 4))

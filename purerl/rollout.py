@@ -258,8 +258,9 @@ def unroll(
         )
         return stepped, (transition, result.level, pack(metrics))
 
-    act_keys, chance_keys = jnp.unstack(jax.vmap(jax.random.split)(jax.random.split(key, num_steps)), axis=1)
-    chance = jax.vmap(draw_chance, (0, None))(chance_keys, actor.episode_length.shape[0])
+    act_key, chance_key = jax.random.split(key)
+    act_keys = jax.random.split(act_key, num_steps)
+    chance = jax.vmap(draw_chance, (0, None))(jax.random.split(chance_key, num_steps), actor.slot.shape[0])
     actor, (transitions, levels, metrics) = jax.lax.scan(
         step, actor, (act_keys, chance, jnp.arange(num_steps))
     )

@@ -1,7 +1,8 @@
 """What an experiment is made of, and the directory that a run leaves behind.
 
 A run directory holds `config.json`, `metrics.jsonl` (the same bytes for the same run, resumed or not),
-`timing.jsonl`, `checkpoints/`, `summary.json`, `curves.png` and whatever the experiment's report adds.
+`timing.jsonl`, `checkpoints/`, `summary.json`, `curves.png`, `diagnostics.png` and whatever the experiment's
+report adds.
 """
 
 import json

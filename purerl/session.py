@@ -184,7 +184,9 @@ def _summary(session: Session, program: Any, started: float) -> Summary:
 
 def _finish(session: Session, state: TrainState, summary: Summary) -> Summary:
     """Evaluate, write the summary, draw and report."""
-    from purerl.plots import plot_curves, plot_levels  # noqa: PLC0415  slow, and --help should not wait for it
+    # Slow to import, and --help should not wait for it.
+    from purerl.logging.diagnosis import plot_diagnostics  # noqa: PLC0415
+    from purerl.plots import plot_curves, plot_levels  # noqa: PLC0415
 
     experiment, options, run_dir, console = session
     console.print(f"{experiment.name}: evaluating ...", highlight=False)
@@ -194,6 +196,7 @@ def _finish(session: Session, state: TrainState, summary: Summary) -> Summary:
         lines = records.read(run_dir / runs.METRICS_FILE)
         plot_curves(run_dir / "curves.png", lines)
         plot_levels(run_dir / "levels.png", lines)
+        plot_diagnostics(run_dir / "diagnostics.png", lines, summary.get("alarms", ()))
         experiment.report(run_dir, state, summary, console)
     except OSError as error:
         if not files.is_storage_error(error):

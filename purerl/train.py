@@ -45,7 +45,8 @@ class Program(NamedTuple):
 
     Attributes:
         init: the state of all seeds, leading axis S, on the devices.
-        chunk: K updates; its argument is donated; metrics are sums over them, float32 [S, K, 2].
+        chunk: K updates; its argument is donated; metrics are sums over them, with what the state tells at
+            their end, float32 [S, K, 2].
         state_shape: shapes, dtypes and shardings of the state.
         compile_seconds: time that compilation took, or reading the compiled program from the cache.
         steps_per_chunk: environment steps of each seed in one chunk.
@@ -130,6 +131,12 @@ def build_program(
 
         return map_seeds(one_seed, state, loop=loop)
 
+    def diagnose(state, metrics, config):
+        def one_seed(state, metrics):
+            return metrics | algorithm.diagnose(state, config) if algorithm.diagnose else metrics
+
+        return map_seeds(one_seed, state, metrics, loop=loop)
+
     mesh = Mesh(np.array(jax.local_devices()[:num_devices]), (AXIS,))
     specs = state_specs(num_devices)
     if num_devices > 1:
@@ -137,9 +144,15 @@ def build_program(
         init = jax.shard_map(
             init, mesh=mesh, in_specs=(everywhere, everywhere), out_specs=specs, check_vma=False
         )
-        out_specs = (specs, everywhere)
         chunk = jax.shard_map(
-            chunk, mesh=mesh, in_specs=(specs, everywhere), out_specs=out_specs, check_vma=False
+            chunk, mesh=mesh, in_specs=(specs, everywhere), out_specs=(specs, everywhere), check_vma=False
+        )
+        diagnose = jax.shard_map(
+            diagnose,
+            mesh=mesh,
+            in_specs=(specs, everywhere, everywhere),
+            out_specs=everywhere,
+            check_vma=False,
         )
     keys = jax.vmap(jax.random.key)(jnp.arange(seed, seed + num_seeds))
     keys, config = jax.device_put((keys, config), NamedSharding(mesh, PartitionSpec()))
@@ -147,13 +160,22 @@ def build_program(
     state_shape = with_shardings(lowered_init.out_info, specs, mesh)
     with ThreadPoolExecutor(1) as beside:
         compiling_init = beside.submit(lowered_init.compile, _RUNS_ONCE)
-        compiled_chunk = jax.jit(chunk, donate_argnums=0).lower(state_shape, config).compile()
-    compiled_init = compiling_init.result()
+        lowered_chunk = jax.jit(chunk, donate_argnums=0).lower(state_shape, config)
+        metrics_shape = on_all_devices(lowered_chunk.out_info[1], mesh)
+        lowered_diagnose = jax.jit(diagnose).lower(state_shape, metrics_shape, config)
+        compiling_diagnose = beside.submit(lowered_diagnose.compile, _RUNS_ONCE)
+        compiled_chunk = lowered_chunk.compile()
+    compiled_init, compiled_diagnose = compiling_init.result(), compiling_diagnose.result()
+
+    def run_chunk(state):
+        state, metrics = compiled_chunk(state, config)
+        return state, compiled_diagnose(state, metrics, config)
+
     return Program(
         init=lambda: jax.device_put(
             compiled_init(keys, config), jax.tree.map(lambda x: x.sharding, state_shape)
         ),
-        chunk=lambda state: compiled_chunk(state, config),
+        chunk=run_chunk,
         state_shape=state_shape,
         compile_seconds=time.perf_counter() - started,
         steps_per_chunk=steps_per_update * updates_per_chunk,
@@ -169,6 +191,12 @@ def state_specs(num_devices: int) -> Any:
     return TrainState(
         learner=replicated, actor=sharded, curriculum=sharded, key=replicated, num_updates=replicated
     )
+
+
+def on_all_devices(shapes: Any, mesh: Mesh) -> Any:
+    """Attaches to each leaf that every device has all of it."""
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), shapes)
 
 
 def with_shardings(shapes: TrainState, specs: Any, mesh: Mesh) -> TrainState:

@@ -171,12 +171,15 @@ class Algorithm(NamedTuple):
         update: `(state, config) -> (TrainState, purerl.metrics.Packed)`: acting and one round of learning.
         policy: `(learner, observations [B, ...], key, deterministic) -> actions [B, ...]`.
         steps_per_update: `(config) -> int`, environment steps that one update takes.
+        diagnose: `(state, config) -> purerl.metrics.Packed`: what the state tells without
+            another step; None where that is nothing.
     """
 
     init: Callable[[jax.Array, Config], TrainState]
     update: Callable[[TrainState, Config], tuple[TrainState, Any]]
     policy: Callable[..., jax.Array]
     steps_per_update: Callable[[Config], int]
+    diagnose: Callable[[TrainState, Config], Any] | None = None
 
 
 @runtime_checkable

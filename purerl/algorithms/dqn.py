@@ -29,6 +29,7 @@ from purerl.algorithms.acting import (
 )
 from purerl.algorithms.dqn_config import DQNConfig
 from purerl.algorithms.dqn_learning import Learner, init_learner, learn, scan_or_call, unraveller
+from purerl.diagnostics import gradient_metrics, greedy_entropy, look_inside, probe
 from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels
 from purerl.metrics import Packed, add_up, as_mean, pack
 from purerl.replay import Replay, ReplayState, prioritised, uniform
@@ -182,7 +183,9 @@ def make_dqn(
             level_key, state.curriculum, config.env_params, outcome, progress
         )
         slot = forget_renewed(actor.environments.slot, renewed)
-        metrics = add_up(acted) | add_up(learnt) | level_metrics | {"epsilon": as_mean(learner.epsilon)}
+        rate = config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
+        rates = {"epsilon": as_mean(learner.epsilon), "learning_rate": as_mean(rate)}
+        metrics = add_up(acted) | add_up(learnt) | level_metrics | rates
         state = TrainState(
             learner=dataclasses.replace(
                 learner, params=unravel(learner.params), target_params=unravel(learner.target_params)
@@ -198,9 +201,17 @@ def make_dqn(
         value = network.apply(learner.params, observation)
         return value.argmax(0) if deterministic else epsilon_greedy(value, key, learner.epsilon)
 
+    def diagnose(state: TrainState, config: DQNConfig) -> Packed:
+        learner = state.learner
+        observation = probe(state.actor.environments.observation)
+        value, inside = look_inside(network, learner.params, observation)
+        gradients = gradient_metrics(learner.optimizer, learner.params)
+        return sum_across(gradients | greedy_entropy(value) | inside, axis_name)
+
     return Algorithm(
         init=init,
         update=update,
         policy=policy,
         steps_per_update=lambda config: config.num_envs * config.num_iterations,
+        diagnose=diagnose,
     )

@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from purerl import losses
 from purerl.algorithms.dqn_config import DQNConfig
+from purerl.diagnostics import keep_gradient
 from purerl.metrics import Packed, as_mean, as_means
 from purerl.replay import Sample
 from purerl.sharding import mean_across
@@ -49,6 +50,7 @@ class Batch:
 def make_optimizer(config: DQNConfig, rate: jax.Array) -> optax.GradientTransformation:
     """Adam behind a clip of the global norm."""
     return optax.chain(
+        keep_gradient(),
         optax.clip_by_global_norm(config.max_grad_norm),
         optax.scale_by_adam(eps=config.adam_epsilon),
         optax.scale(-rate),
@@ -89,6 +91,7 @@ def dqn_loss(
     loss = batch.weight * losses.huber(value - target, config.huber_delta)
     error = jnp.abs(value - target)
     metrics = as_means({"loss": loss, "q_value": value, "td_error": error})
+    metrics |= losses.return_metrics(value, target)
     return loss.mean(), (error, metrics)
 
 

@@ -9,6 +9,7 @@ Source: Schulman et al. 2017 (arXiv:1707.06347), equation 9; advantages by GAE (
 """
 
 import dataclasses
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -16,8 +17,10 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from purerl import losses
+from purerl.algorithms.grpo import start_groups
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.algorithms.ppo_learning import Learner, learn, learning_rate, make_optimizer, prepare
+from purerl.diagnostics import gradient_metrics, look_inside, policy_metrics, probe
 from purerl.levels import forget_renewed, fresh_levels
 from purerl.metrics import Packed, as_mean, as_means
 from purerl.normalize import (
@@ -37,6 +40,11 @@ def action_metrics(action: jax.Array, space: Any) -> Packed | Metrics:
         return {}
     outside = (action < space.low) | (action > space.high)
     return as_means({"saturated_share": outside, "action_mean": action, "action_magnitude": jnp.abs(action)})
+
+
+def products(precision: str) -> AbstractContextManager:
+    """What the factors of matrix products are rounded to within a `with` block."""
+    return nullcontext() if precision == "default" else jax.default_matmul_precision(precision)
 
 
 def seen(learner: Learner, observation: PyTree) -> PyTree:
@@ -73,10 +81,15 @@ def make_ppo(
             observation_moments=(
                 init_observation_moments(actor.observation) if config.normalize_observations else None
             ),
+            rate=jnp.asarray(config.learning_rate, jnp.float32) if config.kl_target else None,
         )
         return TrainState(learner=learner, actor=actor, curriculum=choice, key=key, num_updates=jnp.int32(0))
 
     def update(state: TrainState, config: PPOConfig) -> tuple[TrainState, Packed]:
+        with products(config.precision):
+            return update_in_force(state, config)
+
+    def update_in_force(state: TrainState, config: PPOConfig) -> tuple[TrainState, Packed]:
         key, rollout_key, level_key, shuffle_key = split_key(state.key, 1, 3, axis_name)
         learner, pool = state.learner, state.curriculum.pool
 
@@ -86,12 +99,18 @@ def make_ppo(
             return action, log_prob, value
 
         def value_of(observation):
+            if config.group_size:  # nobody asks a critic
+                return jnp.zeros(jax.tree.leaves(observation)[0].shape[0])
             return network.apply(learner.params, seen(learner, observation), method="value")
 
+        actor = state.actor
+        if config.group_size:
+            rollout_key, group_key = jax.random.split(rollout_key)
+            actor = start_groups(actor, pool, group_key, config.group_size)
         actor, transitions, trace, metrics = unroll(
             env=env,
             params=config.env_params,
-            actor=state.actor,
+            actor=actor,
             pool=pool,
             key=rollout_key,
             num_steps=config.num_steps,
@@ -109,7 +128,7 @@ def make_ppo(
             axis_name,
         )
         batch = dataclasses.replace(batch, observation=seen(learner, batch.observation))
-        rate = learning_rate(config, state.num_updates)
+        rate = learning_rate(config, state.num_updates) if learner.rate is None else learner.rate
         learner, learn_metrics = learn(network, learner, batch, shuffle_key, rate, config, axis_name)
         progress = jnp.minimum((state.num_updates + 1) / config.total_updates, 1.0)
         choice, renewed, level_metrics = levels.refresh(
@@ -117,10 +136,8 @@ def make_ppo(
         )
         metrics |= learn_metrics
         metrics |= level_metrics | action_metrics(batch.action, env.action_space(config.env_params))
-        metrics |= {
-            "explained_variance": as_mean(losses.explained_variance(batch.value, batch.target)),
-            "learning_rate": as_mean(rate),
-        }
+        explained = losses.return_metrics(None if config.group_size else batch.value, batch.target)
+        metrics |= explained | {"learning_rate": as_mean(rate)}
         slot = forget_renewed(actor.slot, renewed)
         if config.normalize_observations:
             # Not before: acting and learning must see the same.
@@ -141,9 +158,17 @@ def make_ppo(
         distribution, _ = network.apply(learner.params, seen(learner, observation))
         return distribution.mode() if deterministic else distribution.sample(seed=key)
 
+    def diagnose(state: TrainState, config: PPOConfig) -> Packed:
+        learner = state.learner
+        observation = seen(learner, probe(state.actor.observation))
+        (policy, _), inside = look_inside(network, learner.params, observation)
+        gradients = gradient_metrics(learner.optimizer, learner.params)
+        return sum_across(gradients | policy_metrics(policy) | inside, axis_name)
+
     return Algorithm(
         init=init,
         update=update,
         policy=policy,
         steps_per_update=lambda config: config.num_envs * config.num_steps,
+        diagnose=diagnose,
     )

@@ -1,6 +1,6 @@
 """Configuration of PPO, and what of it cannot run."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from flax import struct
@@ -29,6 +29,15 @@ class PPOConfig:
     """Divide rewards by the running standard deviation of the discounted return."""
     normalize_observations: bool = struct.field(pytree_node=False, default=False)
     """Show the network observations in units of their running standard deviation."""
+    kl_target: float = struct.field(pytree_node=False, default=0.0)
+    """KL of an update to which the step size adapts, beginning with `learning_rate`; 0.01 is usual, 0 keeps
+    to the schedule."""
+    group_size: int = struct.field(pytree_node=False, default=0)
+    """Environments that start from the same level and are compared with each other, in place of a critic
+    (GRPO); 0 for the critic. Each rollout begins anew, so num_steps should hold an episode."""
+    precision: Literal["default", "bfloat16"] = struct.field(pytree_node=False, default="default")
+    """What the factors of matrix products are rounded to: bfloat16, or what the device does by default.
+    Parameters and sums are float32 in any case."""
     learning_rate: float = 1e-3
     """Step size of Adam at the start."""
     final_learning_rate: float = 0.0
@@ -63,6 +72,7 @@ def check_ppo(config: PPOConfig, shards: int = 1) -> None:
     for name in ("microbatch_size", "num_levels"):
         if getattr(config, name) < 0:
             raise ValueError(f"{name} = {getattr(config, name)} must be 0 or more")
+    _check_aids(config, shards)
     samples, parts = config.num_envs * config.num_steps, config.num_minibatches * shards
     if samples % parts:
         over = f" over {shards} devices" if shards > 1 else ""
@@ -80,3 +90,17 @@ def check_ppo(config: PPOConfig, shards: int = 1) -> None:
     for name in ("gamma", "gae_lambda"):
         if not 0 <= getattr(config, name) <= 1:
             raise ValueError(f"{name} = {getattr(config, name)} must lie between 0 and 1")
+
+
+def _check_aids(config: PPOConfig, shards: int) -> None:
+    if not config.kl_target >= 0:
+        raise ValueError(f"kl_target = {config.kl_target} must be 0 or more")
+    if config.group_size < 0 or config.group_size == 1:
+        raise ValueError(f"group_size = {config.group_size} must be 0, or at least 2 to compare")
+    groups = max(config.group_size, 1) * shards
+    if config.num_envs % groups:
+        over = f" over {shards} devices" if shards > 1 else ""
+        raise ValueError(
+            f"num_envs = {config.num_envs} is not divisible by group_size = {config.group_size}{over}; "
+            f"try num_envs = {-(-config.num_envs // groups) * groups}"
+        )

@@ -10,7 +10,9 @@ from flax import struct
 
 from purerl import losses
 from purerl.algorithms.epochs import gradient_epochs
+from purerl.algorithms.grpo import group_advantage
 from purerl.algorithms.ppo_config import PPOConfig
+from purerl.diagnostics import keep_gradient
 from purerl.levels import LevelTrace, level_outcome
 from purerl.metrics import Packed, as_means
 from purerl.normalize import Moments, update_moments
@@ -28,12 +30,14 @@ class Learner:
         optimizer: state of the optimiser, for all parameters as one flat vector.
         return_moments: of the discounted return, which rewards are divided by.
         observation_moments: of the observations; None where they are not normalised.
+        rate: step size in force, float32 []; None where it follows the schedule.
     """
 
     params: PyTree
     optimizer: PyTree
     return_moments: Moments
     observation_moments: PyTree
+    rate: jax.Array | None = None
 
 
 @struct.dataclass
@@ -55,9 +59,26 @@ def learning_rate(config: PPOConfig, num_updates: jax.Array) -> jax.Array:
     return config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
 
 
+def adapted_rate(rate: jax.Array, kl: jax.Array, target: float) -> jax.Array:
+    """The next step size: 1.5 times smaller above twice the KL aimed at, 1.5 times larger below half of it.
+
+    It stays within 1e-5 and 1e-2.
+
+    Args:
+        rate: step size in force, float32 [].
+        kl: mean over the gradient steps of an update, float32 [].
+        target: above 0.
+
+    Source: Rudin et al. 2022 (arXiv:2109.11978), appendix A.2.
+    """
+    factor = jnp.where(kl > 2.0 * target, 1.0 / 1.5, jnp.where(kl < 0.5 * target, 1.5, 1.0))
+    return jnp.clip(rate * factor, 1e-5, 1e-2)
+
+
 def make_optimizer(config: PPOConfig, rate: jax.Array) -> optax.GradientTransformation:
     """Adam behind a clip of the global norm."""
     return optax.chain(
+        keep_gradient(),
         optax.clip_by_global_norm(config.max_grad_norm),
         optax.scale_by_adam(eps=config.adam_epsilon),
         optax.scale(-rate),
@@ -81,7 +102,8 @@ def ppo_loss(network: Any, params: PyTree, batch: Batch, config: PPOConfig) -> t
     policy_loss = losses.clipped_surrogate(log_ratio, batch.advantage, config.clip)
     value_loss = losses.clipped_value_loss(value, batch.value, batch.target, config.value_clip)
     entropy = policy.entropy()
-    loss = policy_loss + config.value_coefficient * value_loss - config.entropy_coefficient * entropy
+    value_coefficient = 0.0 if config.group_size else config.value_coefficient
+    loss = policy_loss + value_coefficient * value_loss - config.entropy_coefficient * entropy
     metrics = {
         "policy_loss": policy_loss,
         "value_loss": value_loss,
@@ -115,8 +137,18 @@ def prepare(
         moments = update_moments(moments, totals, axis_name)
         scale = jnp.sqrt(moments.variance + 1e-8)
         reward = jnp.clip(reward / scale, -10.0, 10.0)
-    advantage = gae(reward, t.value, t.next_value, t.terminated, t.truncated, config.gamma, config.gae_lambda)
-    weight = levels.learnable / jnp.maximum(mean_across(levels.learnable.mean(), axis_name), 1e-8)
+    counts = levels.learnable
+    if config.group_size:
+        advantage, target, first = group_advantage(
+            dataclasses.replace(t, reward=reward), config.group_size, config.gamma
+        )
+        counts = counts & first
+    else:
+        advantage = gae(
+            reward, t.value, t.next_value, t.terminated, t.truncated, config.gamma, config.gae_lambda
+        )
+        target = advantage + t.value
+    weight = counts / jnp.maximum(mean_across(counts.mean(), axis_name), 1e-8)
     mean = mean_across((weight * advantage).mean(), axis_name)
     deviation = jnp.sqrt(mean_across((weight * jnp.square(advantage - mean)).mean(), axis_name))
     batch = Batch(
@@ -125,7 +157,7 @@ def prepare(
         log_prob=t.log_prob,
         value=t.value,
         advantage=(advantage - mean) / (deviation + 1e-8),
-        target=advantage + t.value,
+        target=target,
         weight=weight,
     )
     outcome = level_outcome(levels, scale * t.value, scale * advantage, num_levels)
@@ -152,4 +184,8 @@ def learn(
         config=config,
         axis_name=axis_name,
     )
+    if learner.rate is not None:
+        kl = metrics["approx_kl"]
+        rate = adapted_rate(rate, mean_across(kl.total / kl.weight, axis_name), config.kl_target)
+        learner = dataclasses.replace(learner, rate=rate)
     return dataclasses.replace(learner, params=params, optimizer=optimizer_state), metrics

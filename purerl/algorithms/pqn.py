@@ -23,6 +23,7 @@ from purerl import losses
 from purerl.algorithms.acting import LEAST_LEVELS, epsilon_greedy, exploration_rate, spread_rates
 from purerl.algorithms.epochs import gradient_epochs
 from purerl.algorithms.pqn_config import PQNConfig
+from purerl.diagnostics import gradient_metrics, greedy_entropy, keep_gradient, look_inside, probe
 from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels
 from purerl.metrics import Packed, as_mean, as_means
 from purerl.returns import gae
@@ -58,7 +59,10 @@ class Batch:
 def make_optimizer(config: PQNConfig, rate: jax.Array) -> optax.GradientTransformation:
     """Rectified Adam behind a clip of the global norm."""
     return optax.chain(
-        optax.clip_by_global_norm(config.max_grad_norm), optax.scale_by_radam(), optax.scale(-rate)
+        keep_gradient(),
+        optax.clip_by_global_norm(config.max_grad_norm),
+        optax.scale_by_radam(),
+        optax.scale(-rate),
     )
 
 
@@ -164,7 +168,8 @@ def make_pqn(
         choice, renewed, level_metrics = levels.refresh(
             level_key, state.curriculum, config.env_params, outcome, progress
         )
-        metrics |= learnt | level_metrics | {"epsilon": as_mean(epsilon), "learning_rate": as_mean(rate)}
+        metrics |= learnt | level_metrics | losses.return_metrics(transitions.value, batch.target)
+        metrics |= {"epsilon": as_mean(epsilon), "learning_rate": as_mean(rate)}
         slot = forget_renewed(actor.slot, renewed)
         state = TrainState(
             learner=learner,
@@ -179,9 +184,17 @@ def make_pqn(
         value = network.apply(learner.params, observation)
         return value.argmax(0) if deterministic else epsilon_greedy(value, key, learner.epsilon)
 
+    def diagnose(state: TrainState, config: PQNConfig) -> Packed:
+        learner = state.learner
+        observation = probe(state.actor.observation)
+        value, inside = look_inside(network, learner.params, observation)
+        gradients = gradient_metrics(learner.optimizer, learner.params)
+        return sum_across(gradients | greedy_entropy(value) | inside, axis_name)
+
     return Algorithm(
         init=init,
         update=update,
         policy=policy,
         steps_per_update=lambda config: config.num_envs * config.num_steps,
+        diagnose=diagnose,
     )

@@ -21,6 +21,7 @@ from purerl.algorithms.acting import LEAST_LEVELS, Actor, as_experience
 from purerl.algorithms.sac_config import SACConfig
 from purerl.algorithms.sac_learning import (
     Learner,
+    diagnose,
     flatten,
     init_learner,
     learn_from,
@@ -188,4 +189,7 @@ def make_sac(
         update=update,
         policy=policy,
         steps_per_update=lambda config: config.num_envs * config.num_iterations,
+        diagnose=lambda state, config: sum_across(
+            diagnose(network, state.learner, state.actor.environments.observation), axis_name
+        ),
     )

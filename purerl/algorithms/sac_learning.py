@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 from purerl.algorithms.dqn_learning import scan_or_call
 from purerl.algorithms.sac_config import SACConfig
 from purerl.algorithms.sac_losses import sac_loss
+from purerl.diagnostics import gradient_metrics, keep_gradient, look_inside, policy_metrics, probe
 from purerl.metrics import Packed, add_up, as_mean
 from purerl.replay import Replay, ReplayState
 from purerl.sharding import mean_across, num_shards
@@ -47,7 +48,9 @@ def make_optimizers(
 ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
     """Adam behind a clip of the global norm for the network; Adam for the temperature."""
     adam = optax.scale_by_adam(eps=config.adam_epsilon)
-    network = optax.chain(optax.clip_by_global_norm(config.max_grad_norm), adam, optax.scale(-rate))
+    network = optax.chain(
+        keep_gradient(), optax.clip_by_global_norm(config.max_grad_norm), adam, optax.scale(-rate)
+    )
     return network, optax.chain(adam, optax.scale(-config.temperature_learning_rate))
 
 
@@ -130,3 +133,12 @@ def learn_from(
     keys = jax.random.split(step_key, config.num_gradient_steps)
     learner, metrics = scan_or_call(step, learner, (batches, weights, keys))
     return learner, add_up(metrics)
+
+
+def diagnose(network: Any, learner: Learner, observation: PyTree) -> Packed:
+    """What a learner tells without another step, about observations with leaves [E, ...]."""
+    both = lambda net, observation: (net.policy(observation), net.features(observation))  # noqa: E731
+    (policy, _), inside = look_inside(network, learner.params, probe(observation), method=both)
+    centre = {} if network.discrete else {"action_mean": as_mean(policy.mode())}
+    gradients = gradient_metrics(learner.optimizer, learner.params)
+    return gradients | policy_metrics(policy) | centre | inside

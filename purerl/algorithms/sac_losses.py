@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from purerl.algorithms.sac_config import SACConfig
-from purerl.losses import explained_variance
-from purerl.metrics import Packed, as_mean, as_means
+from purerl.losses import return_metrics
+from purerl.metrics import Packed, as_means
 from purerl.replay import Sample
 from purerl.types import PyTree
 
@@ -141,5 +141,4 @@ def sac_loss(
             "saturated_share": terms.saturated,
         }
     )
-    explained = as_mean(explained_variance(terms.value.mean(0), terms.target))
-    return loss, metrics | {"explained_variance": explained}
+    return loss, metrics | return_metrics(terms.value.mean(0), terms.target)

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from purerl.logging.faults import RULES, Rule, Run
+from purerl.logging.faults import Run
+from purerl.logging.rules import NOT_FINITE, RULES, Rule, section
 
 
 class Alarm(NamedTuple):
@@ -17,7 +18,7 @@ class Alarm(NamedTuple):
 
     Attributes:
         name: two or three words, the same for the same fault.
-        sentence: name, seeds, numbers, and what to do.
+        sentence: name, seeds, numbers, what to do, and where more is said about it.
     """
 
     name: str
@@ -55,8 +56,9 @@ class Watch:
         self._lines.append({name: np.array(values, float) for name, values in line["metrics"].items()})
         run = Run(num_chunks=self._num_chunks, chunks=len(self._lines))
         healthy = ~np.isin(self._seeds, line["failed_seeds"])
-        lost = [f"seed {seed} is not finite and was left behind" for seed in line["failed_seeds"]]
-        sounding = [Alarm(name=sentence, sentence=sentence) for sentence in lost]
+        lost = [f"seed {seed} is {NOT_FINITE} and was left behind" for seed in line["failed_seeds"]]
+        more = f". More: {section(NOT_FINITE)}"
+        sounding = [Alarm(name=sentence, sentence=sentence + more) for sentence in lost]
         sounding += [alarm for rule in RULES if (alarm := self._apply(rule, run, healthy)) is not None]
         new = [alarm for alarm in sounding if self._is_new(alarm, run)]
         self._last_heard |= {alarm.name: run.chunks for alarm in sounding}
@@ -71,8 +73,15 @@ class Watch:
         concerned = np.flatnonzero(sounds & healthy)
         if not concerned.size:
             return None
-        who = self._name_seeds(concerned)
-        return Alarm(rule.name, f"{rule.name}{who}: {describe(int(concerned[0]))}. {rule.advice}")
+        who, first = self._name_seeds(concerned), int(concerned[0])
+        found = describe(first) + (self._worst_layer(rule.layers, first) if rule.layers else "")
+        return Alarm(rule.name, f"{rule.name}{who}: {found}. {rule.advice} More: {rule.section}")
+
+    def _worst_layer(self, name: str, seed: int) -> str:
+        """The layer with the highest value of a metric in this chunk; nothing where layers are not told."""
+        line = self._lines[-1]
+        layers = {each: line[each][seed] for each in line if each.startswith(f"{name}/")}
+        return f", most of it in {max(layers, key=layers.__getitem__).partition('/')[2]}" if layers else ""
 
     def _history(self, name: str) -> np.ndarray | None:
         """Values of a metric in all chunks so far, [C, S]; None where the run lacks it."""

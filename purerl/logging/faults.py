@@ -1,6 +1,6 @@
-"""What goes wrong in training, as rules over the metrics of a run: how to see it, and what to do about it.
+"""What goes wrong in training, and how the metrics of a run show it; `rules` says what to do about it.
 
-A rule sees the metrics of all chunks so far, each [C, S]: C chunks, S seeds, NaN where there is no value.
+A finding sees the metrics of all chunks so far, each [C, S]: C chunks, S seeds, NaN where there is no value.
 """
 
 import warnings
@@ -16,6 +16,8 @@ _COLLAPSED_CHOICE = 0.005
 _SATURATED_SHARE = 0.9
 _EXPLAINED_VARIANCE = -0.5
 _APPROX_KL = 0.1
+_RESTLESS_KL = 0.04  # twice the KL at which adaptive schedules lower the learning rate (Rudin et al. 2022)
+_NO_VARIANCE = 1e-8
 _CLIP_FRACTION = 0.5
 # Comparisons with earlier chunks.
 _KL_RISE, _KL_NOTICED = 8.0, 0.05
@@ -24,6 +26,8 @@ _HAIR = 2e-3
 _RATE_IS_ON = 0.2
 _LOST_SHARE, _NOISE = 0.5, 4.0
 _SAME_HARDNESS = 0.02
+_LOST_VARIANCE = 1e-4
+_FALLING_ENTROPY = 0.05
 
 
 class Run(NamedTuple):
@@ -50,24 +54,6 @@ class Run(NamedTuple):
 
 # Whether each seed is concerned, bool [S], and what to say of one of them.
 Finding: TypeAlias = tuple[Any, Callable[[int], str]]
-
-
-class Rule(NamedTuple):
-    """A fault and its remedy.
-
-    Attributes:
-        name: of the alarm.
-        metrics: the metrics that it looks at; it is silent where a run lacks one of them.
-        find: `(run, values [C, S] of each metric) -> Finding`; NaN where there is no value.
-        advice: one sentence.
-        optional: further metrics for `find`; None is handed in for those that a run lacks.
-    """
-
-    name: str
-    metrics: tuple[str, ...]
-    find: Callable[..., Finding]
-    advice: str
-    optional: tuple[str, ...] = ()
 
 
 def exploding_gradient(run: Run, norm: np.ndarray) -> Finding:
@@ -118,16 +104,48 @@ def saturated_actions(run: Run, share: np.ndarray) -> Finding:
     return share[-1] > _SATURATED_SHARE, lambda seed: f"{share[-1, seed]:.0%} beyond their bounds"
 
 
-def failing_critic(run: Run, explained: np.ndarray) -> Finding:
-    """The critic is much worse than a constant; its first chunk does not count."""
+def dead_agent(run: Run, variance: np.ndarray, returns: np.ndarray | None) -> Finding:
+    """All returns have become alike without having become good: nothing that the agent does matters.
+
+    Where the return is in the better half of all that it was, the task is rather solved than the agent dead.
+    """
+    recent = _most(variance[-run.lasting :])
+    alike = recent < np.maximum(_LOST_VARIANCE * _most(variance), _NO_VARIANCE)
+    sounds = alike & (run.chunks >= run.lasting)
+    if returns is not None:
+        middle = 0.5 * (_most(returns) + _least(returns))
+        sounds = sounds & ~(_median(returns[-run.lasting :]) > middle)
+    words = lambda seed: f"variance of the return {recent[seed]:.1g} for {run.lasting} chunks"  # noqa: E731
+    return sounds, words
+
+
+def too_high_learning_rate(run: Run, kl: np.ndarray, entropy: np.ndarray) -> Finding:
+    """The policy is pulled about and grows narrower at once: it settles before it knows what is good."""
+    before, now = entropy[-2 * run.lasting : -run.lasting], entropy[-run.lasting :]
+    fallen = _median(before) - _median(now)
+    noise = _median(np.abs(np.diff(entropy, axis=0)))
+    usual = _median(kl[-run.lasting :])
+    sounds = (usual > _RESTLESS_KL) & (fallen > np.maximum(noise, _FALLING_ENTROPY))
+    sounds &= run.chunks >= 2 * run.lasting
+    return sounds, lambda seed: f"KL {usual[seed]:.3f}, entropy fell by {fallen[seed]:.2g} nat"
+
+
+def failing_critic(run: Run, explained: np.ndarray, variance: np.ndarray | None) -> Finding:
+    """The critic is much worse than a constant although returns differ; its first chunk does not count."""
     sounds = (explained[-1] < _EXPLAINED_VARIANCE) & (run.chunks > 1)
-    return sounds, lambda seed: f"explained variance {explained[-1, seed]:.2f}"
+    if variance is None:
+        return sounds, lambda seed: f"explained variance {explained[-1, seed]:.2f}"
+    sounds &= variance[-1] > np.maximum(_LOST_VARIANCE * _most(variance), _NO_VARIANCE)
+    words = lambda seed: f"explained variance {explained[-1, seed]:.2f} of {variance[-1, seed]:.2g}"  # noqa: E731
+    return sounds, words
 
 
-def idle_critic(run: Run, explained: np.ndarray) -> Finding:
+def idle_critic(run: Run, explained: np.ndarray, variance: np.ndarray | None) -> Finding:
     """The critic has not once been better than a constant for a third of the run."""
     best = _most(explained[-run.third :])
-    sounds = (best <= 0) & (run.chunks >= run.third) & ~failing_critic(run, explained)[0]
+    sounds = (best <= _HAIR) & (run.chunks >= run.third) & ~failing_critic(run, explained, variance)[0]
+    if variance is not None:
+        sounds &= _most(variance[-run.third :]) > _NO_VARIANCE
     return sounds, lambda seed: f"explained variance at most {best[seed]:.2f} for {run.third} chunks"
 
 
@@ -157,83 +175,6 @@ def no_episodes(run: Run, returns: np.ndarray) -> Finding:
     """Not one episode has ended within a third of the run."""
     sounds = np.isnan(returns).all(axis=0) & (run.chunks >= run.third)
     return sounds, lambda seed: f"none has ended in {run.chunks} chunks"
-
-
-RULES = (
-    Rule(
-        "exploding gradient",
-        ("gradient_norm",),
-        exploding_gradient,
-        "Lower the learning rate, or bound the gradient with max_grad_norm.",
-    ),
-    Rule(
-        "vanished gradient",
-        ("gradient_norm",),
-        vanished_gradient,
-        "Check that rewards differ at all, and that no part of the network is saturated.",
-    ),
-    Rule(
-        "exploding KL",
-        ("approx_kl", "clip_fraction"),
-        exploding_kl,
-        "Lower the learning rate or the number of epochs; an earlier checkpoint may be better than this one.",
-    ),
-    Rule(
-        "too large steps",
-        ("approx_kl", "clip_fraction"),
-        too_large_steps,
-        "Lower the learning rate or the number of epochs.",
-    ),
-    Rule(
-        "collapsed entropy",
-        ("entropy",),
-        collapsed_entropy,
-        "Raise the entropy coefficient, or lower the learning rate.",
-    ),
-    Rule(
-        "pinned entropy",
-        ("entropy", "clip_fraction", "learning_rate"),
-        pinned_entropy,
-        "The policy stands still: raise the learning rate, or look for bounds that hold its outputs.",
-    ),
-    Rule(
-        "saturated actions",
-        ("saturated_share",),
-        saturated_actions,
-        "Lower the initial standard deviation or the learning rate, or widen the action space.",
-    ),
-    Rule(
-        "failing critic",
-        ("explained_variance",),
-        failing_critic,
-        "Lower the learning rate or the value coefficient, and check the scale of rewards.",
-    ),
-    Rule(
-        "idle critic",
-        ("explained_variance",),
-        idle_critic,
-        "Raise the value coefficient, and check that observations tell what the return depends on.",
-    ),
-    Rule(
-        "fallen return",
-        ("episode_return",),
-        fallen_return,
-        "Unless the levels have grown harder, lower the learning rate, and keep more checkpoints.",
-        optional=("level_hardness",),
-    ),
-    Rule(
-        "constant return",
-        ("episode_return",),
-        constant_return,
-        "Nothing is found to learn from: begin with easier levels, shape the reward or raise the entropy.",
-    ),
-    Rule(
-        "no episodes",
-        ("episode_return",),
-        no_episodes,
-        "Check the time limit of the environment, or train for more steps.",
-    ),
-)
 
 
 def _most(values: np.ndarray) -> np.ndarray:

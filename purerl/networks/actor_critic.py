@@ -45,6 +45,10 @@ class NetworkConfig:
     """Layers in which a summary attends to the tokens; the cost is linear in the number of tokens."""
     feed_forward: int = struct.field(pytree_node=False, default=64)
     """Hidden width of the feed-forward sub-layers."""
+    normalization: Literal["pre", "post", "none"] = struct.field(pytree_node=False, default="pre")
+    """Where attention normalises features: what enters a residual branch, the sum after it, or nowhere."""
+    residual_start: Literal["depth", "one", "zero"] = struct.field(pytree_node=False, default="depth")
+    """How large residual branches of attention are at the start: 1 / sqrt(2 layers), 1 or 0."""
     num_layers: int = struct.field(pytree_node=False, default=2)
     """Hidden layers of the mlp network."""
     channels: int = struct.field(pytree_node=False, default=16)
@@ -101,6 +105,8 @@ def make_encoder(name: NetworkName, config: NetworkConfig, module_name: str) -> 
         num_summary_layers=config.num_summary_layers,
         feed_forward=config.feed_forward,
         activation=config.activation,
+        normalization=config.normalization,
+        residual_start=config.residual_start,
         name=module_name,
     )
 

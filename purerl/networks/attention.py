@@ -8,12 +8,14 @@ loop over samples, which is several times faster and gives the same numbers.
 """
 
 from functools import partial
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from purerl.networks.layers import Dense, LayerNorm, activate
+from purerl.networks.probing import attention_entropy, residual_ratio, tell
 
 _ABSENT = -1e30
 
@@ -44,8 +46,13 @@ def attention_pool(query: jax.Array, tokens: jax.Array, mask: jax.Array, scale: 
     return _attention_pool_forward(query, tokens, mask, scale)[0]
 
 
+def _weights(query, tokens, mask, scale):
+    """Attention of each head over the tokens, [H, N, B]."""
+    return _softmax(scale * (query[:, :, None] * tokens[None]).sum(1), mask)
+
+
 def _attention_pool_forward(query, tokens, mask, scale):
-    weights = _softmax(scale * (query[:, :, None] * tokens[None]).sum(1), mask)  # [H, N, B]
+    weights = _weights(query, tokens, mask, scale)
     pooled = (weights[:, None] * tokens[None]).sum(2)
     return pooled, (query, tokens, pooled, weights)
 
@@ -67,8 +74,13 @@ def _attention_pool_backward(scale, residuals, gradient):
 attention_pool.defvjp(_attention_pool_forward, _attention_pool_backward)
 
 
+def _head_weights(query, key, mask):
+    """Attention of one head, [Q, N, B]."""
+    return _softmax((query[:, :, None] * key[:, None]).sum(0), mask)
+
+
 def _head_forward(query, key, value, mask):
-    weights = _softmax((query[:, :, None] * key[:, None]).sum(0), mask)  # [Q, N, B]
+    weights = _head_weights(query, key, mask)
     return (weights[None] * value[:, None]).sum(2), weights
 
 
@@ -113,24 +125,71 @@ def _attend_backward(residuals, gradient):
 attend.defvjp(_attend_forward, _attend_backward)
 
 
-class SelfAttentionBlock(nn.Module):
-    """Pre-norm transformer encoder layer (Xiong et al. 2020, arXiv:2002.04745): [W, N, B] -> [W, N, B]."""
+class AttentionSettings(NamedTuple):
+    """What the blocks below have in common.
+
+    Attributes:
+        num_heads: must divide the width.
+        feed_forward: hidden width of the feed-forward sub-layer.
+        activation: name of a function in `jax.nn`.
+        residual_scale: gain of the initialisation of the last layer of each residual branch; 0 for zeros.
+        normalization: "pre" normalises what enters a branch, "post" the stream after it, "none" neither.
+    """
 
     num_heads: int
     feed_forward: int
     activation: str
     residual_scale: float
+    normalization: str = "pre"
+
+
+def enter(settings: AttentionSettings, stream: jax.Array) -> jax.Array:
+    """What a residual branch sees of its stream, [W, ...]."""
+    return LayerNorm()(stream) if settings.normalization == "pre" else stream
+
+
+def leave(
+    module: nn.Module, settings: AttentionSettings, name: str, stream: jax.Array, branch: jax.Array
+) -> jax.Array:
+    """The stream after a residual branch of that name, both [W, ...]."""
+    tell(module, f"residual_ratio/{name}", lambda: residual_ratio(branch, stream))
+    return LayerNorm()(stream + branch) if settings.normalization == "post" else stream + branch
+
+
+def think(module: nn.Module, settings: AttentionSettings, stream: jax.Array) -> jax.Array:
+    """The feed-forward sub-layer, [W, ...] -> [W, ...]."""
+    hidden = Dense(settings.feed_forward, name="feed_forward_in")(enter(settings, stream))
+    hidden = activate(settings.activation, hidden)
+    out = Dense(stream.shape[0], scale=settings.residual_scale, name="feed_forward_out")
+    return leave(module, settings, "feed_forward", stream, out(hidden))
+
+
+class SelfAttentionBlock(nn.Module):
+    """Transformer encoder layer (Vaswani et al. 2017, section 3.1): [W, N, B] -> [W, N, B].
+
+    Pre-norm by default (Xiong et al. 2020, arXiv:2002.04745).
+    """
+
+    settings: AttentionSettings
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
         """Maps tokens x, float32 [W, N, B], under mask, bool [N, B]."""
-        width, head_width = x.shape[0], x.shape[0] // self.num_heads
-        qkv = Dense(3 * width, scale=1.0, use_bias=False, name="query_key_value")(LayerNorm()(x))
-        query, key, value = qkv.reshape(3, self.num_heads, head_width, *x.shape[1:])
-        attended = attend(query * head_width**-0.5, key, value, mask).reshape(x.shape)
-        x = x + Dense(width, scale=self.residual_scale, name="attention_out")(attended)
-        hidden = activate(self.activation, Dense(self.feed_forward, name="feed_forward_in")(LayerNorm()(x)))
-        return x + Dense(width, scale=self.residual_scale, name="feed_forward_out")(hidden)
+        settings, width = self.settings, x.shape[0]
+        head_width = width // settings.num_heads
+        qkv = Dense(3 * width, scale=1.0, use_bias=False, name="query_key_value")(enter(settings, x))
+        query, key, value = qkv.reshape(3, settings.num_heads, head_width, *x.shape[1:])
+        query = query * head_width**-0.5
+        tell(self, "attention_entropy", lambda: attention_entropy(_self_weights(query, key, mask), mask))
+        attended = attend(query, key, value, mask).reshape(x.shape)
+        out = Dense(width, scale=settings.residual_scale, name="attention_out")(attended)
+        return think(self, settings, leave(self, settings, "attention", x, out))
+
+
+def _self_weights(query, key, mask):
+    """Attention of the queries that are present, [H, Q, N, B]; NaN where a query is absent."""
+    weights = jax.vmap(lambda query, key: _head_weights(query, key, mask))(query, key)
+    return jnp.where(mask[:, None], weights, jnp.nan)
 
 
 class SummaryAttentionBlock(nn.Module):
@@ -140,22 +199,19 @@ class SummaryAttentionBlock(nn.Module):
     values moved onto the query and the result.
     """
 
-    num_heads: int
-    feed_forward: int
-    activation: str
-    residual_scale: float
+    settings: AttentionSettings
 
     @nn.compact
     def __call__(self, summary: jax.Array, tokens: jax.Array, mask: jax.Array) -> jax.Array:
         """Maps summary, float32 [W, B], with tokens, float32 [W, N, B], under mask, bool [N, B]."""
-        width = summary.shape[0]
-        query = Dense(self.num_heads * width, scale=1.0, use_bias=False, name="query")(LayerNorm()(summary))
-        query = query.reshape(self.num_heads, width, -1)
-        pooled = attention_pool(query, tokens, mask, width**-0.5).reshape(self.num_heads * width, -1)
-        summary = summary + Dense(width, scale=self.residual_scale, name="attention_out")(pooled)
-        hidden = Dense(self.feed_forward, name="feed_forward_in")(LayerNorm()(summary))
-        hidden = activate(self.activation, hidden)
-        return summary + Dense(width, scale=self.residual_scale, name="feed_forward_out")(hidden)
+        settings, width = self.settings, summary.shape[0]
+        num_heads, scale = settings.num_heads, width**-0.5
+        query = Dense(num_heads * width, scale=1.0, use_bias=False, name="query")(enter(settings, summary))
+        query = query.reshape(num_heads, width, -1)
+        tell(self, "attention_entropy", lambda: attention_entropy(_weights(query, tokens, mask, scale), mask))
+        pooled = attention_pool(query, tokens, mask, scale).reshape(num_heads * width, -1)
+        out = Dense(width, scale=settings.residual_scale, name="attention_out")(pooled)
+        return think(self, settings, leave(self, settings, "attention", summary, out))
 
 
 def masked_mean(tokens: jax.Array, mask: jax.Array) -> jax.Array:

@@ -11,7 +11,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from purerl.networks.attention import SelfAttentionBlock, SummaryAttentionBlock, masked_mean
+from purerl.networks.attention import (
+    AttentionSettings,
+    SelfAttentionBlock,
+    SummaryAttentionBlock,
+    masked_mean,
+)
 from purerl.networks.layers import MLP, Dense, LayerNorm, activate, to_samples_last
 from purerl.types import PyTree, TokenGroup
 
@@ -136,6 +141,10 @@ class SetAttentionEncoder(nn.Module):
         num_summary_layers: layers in which the summary attends to the tokens.
         feed_forward: hidden width of the feed-forward sub-layers.
         activation: name of a function in `jax.nn`.
+        normalization: where features are normalised: "pre", "post" or "none"; see `AttentionSettings`.
+        residual_start: gain of each residual branch at the start: "depth" for 1 / sqrt(2 L) with L layers
+            (Zhang et al. 2019, arXiv:1901.09321), "one", or "zero" (Bachlechner et al. 2020,
+            arXiv:2003.04887).
     """
 
     width: int = 32
@@ -144,20 +153,24 @@ class SetAttentionEncoder(nn.Module):
     num_summary_layers: int = 2
     feed_forward: int = 64
     activation: str = "relu"
+    normalization: str = "pre"
+    residual_start: str = "depth"
 
     @nn.compact
     def __call__(self, observation: dict[str, TokenGroup]) -> jax.Array:
         """Encodes a batch of observations: float32 [W, B]."""
         layers = self.num_self_layers + self.num_summary_layers
-        residual_scale = 1.0 / math.sqrt(2.0 * max(layers, 1))
-        settings = (self.num_heads, self.feed_forward, self.activation, residual_scale)
+        scale = {"depth": 1.0 / math.sqrt(2.0 * max(layers, 1)), "one": 1.0, "zero": 0.0}[self.residual_start]
+        settings = AttentionSettings(
+            self.num_heads, self.feed_forward, self.activation, scale, self.normalization
+        )
         if self.num_self_layers:
             tokens, mask = LinearTokenizer(self.width)(observation)
             for _ in range(self.num_self_layers):
-                tokens = SelfAttentionBlock(*settings)(tokens, mask)
+                tokens = SelfAttentionBlock(settings)(tokens, mask)
             summary = masked_mean(tokens, mask)
         else:
             summary, tokens, mask = Tokenizer(self.width, self.activation)(observation)
         for _ in range(self.num_summary_layers):
-            summary = SummaryAttentionBlock(*settings)(summary, tokens, mask)
-        return LayerNorm()(summary)
+            summary = SummaryAttentionBlock(settings)(summary, tokens, mask)
+        return LayerNorm()(summary) if self.normalization == "pre" else summary

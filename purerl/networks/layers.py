@@ -11,14 +11,22 @@ import jax
 import jax.numpy as jnp
 
 
+def _product(a, b):
+    if getattr(jax.config, "jax_default_matmul_precision", None) != "bfloat16":
+        return a @ b
+    return jnp.matmul(a.astype(jnp.bfloat16), b.astype(jnp.bfloat16), preferred_element_type=jnp.float32)
+
+
 @jax.custom_vjp
 def matmul(kernel: jax.Array, x: jax.Array) -> jax.Array:
     """Contracts the first axis of both: kernel [F, G], x [F, ...] -> [G, ...].
 
-    The gradient is written out, because XLA's own form of it transposes the activations in memory.
+    Under `jax.default_matmul_precision("bfloat16")` factors are rounded to bfloat16 and products summed in
+    float32, on every kind of device. The gradient is written out, because XLA's own form of it transposes the
+    activations in memory.
     """
     columns = x.reshape(x.shape[0], -1)
-    return (kernel.T @ columns).reshape(kernel.shape[1], *x.shape[1:])
+    return _product(kernel.T, columns).reshape(kernel.shape[1], *x.shape[1:])
 
 
 def _matmul_forward(kernel, x):
@@ -28,7 +36,7 @@ def _matmul_forward(kernel, x):
 def _matmul_backward(residuals, gradient):
     kernel, x = residuals
     columns, gradient = x.reshape(x.shape[0], -1), gradient.reshape(gradient.shape[0], -1)
-    return columns @ gradient.T, (kernel @ gradient).reshape(x.shape)
+    return _product(columns, gradient.T), _product(kernel, gradient).reshape(x.shape)
 
 
 matmul.defvjp(_matmul_forward, _matmul_backward)

@@ -1,6 +1,7 @@
 """Alarms: silent in a healthy run, told once, and the same whether a run was stopped in between or not."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,13 +9,14 @@ from fake_experiment import build
 
 from purerl import runs
 from purerl.logging.alarms import Watch, replay
-from purerl.logging.faults import RULES
+from purerl.logging.rules import NOT_FINITE, PAGE, RULES
 from purerl.metrics import pack, unpack
 
 HEALTHY = {
     "approx_kl": 0.01,
     "clip_fraction": 0.15,
     "explained_variance": 0.8,
+    "return_variance": 0.3,
     "entropy": 1.2,
     "gradient_norm": 0.7,
     "saturated_share": 0.2,
@@ -69,7 +71,7 @@ ONE_CHUNK = [
     ("gradient_norm", 1e4, "exploding gradient: norm 1e+04. "),
     ("entropy", -30.0, "collapsed entropy: -30 nat. "),
     ("saturated_share", 0.95, "saturated actions: 95% beyond their bounds. "),
-    ("explained_variance", -3.0, "failing critic: explained variance -3.00. "),
+    ("explained_variance", -3.0, "failing critic: explained variance -3.00 of 0.3"),
     ("clip_fraction", 0.8, "too large steps: KL 0.010, 80% clipped. "),
 ]
 
@@ -161,7 +163,9 @@ def test_a_failed_seed_is_told_once_and_raises_no_other_alarm():
     for line in run[6:]:
         line["failed_seeds"] = [1]
         line["metrics"] = {name: [values[0], None] for name, values in line["metrics"].items()}
-    assert told(run, seeds=(0, 1)) == [(7, "seed 1 is not finite and was left behind")]
+    assert told(run, seeds=(0, 1)) == [
+        (7, "seed 1 is not finite and was left behind. More: docs/alarms.md#not-finite")
+    ]
 
 
 def test_alarms_are_the_same_wherever_the_run_was_stopped():
@@ -173,6 +177,44 @@ def test_alarms_are_the_same_wherever_the_run_was_stopped():
         resumed = replay(json.loads(json.dumps(run[:stop])), (0,), NUM_CHUNKS)
         assert [resumed.add(line) for line in run[stop:]] == heard[stop:]
         assert resumed.told == whole.told
+
+
+def test_returns_that_are_all_alike_are_a_dead_agent_unless_they_are_good():
+    alike = jump("return_variance", 4, 1e-6)  # of 0.3: less than a ten thousandth
+    mostly_bad = lines(**alike, episode_return=lambda chunk: 21.0 if chunk % 3 == 0 else 20.0)
+    ((chunk, sentence),) = told(mostly_bad)
+    assert chunk == 8
+    assert sentence.startswith("dead agent: variance of the return 1e-06 for 5 chunks. ")
+    assert told(lines(**alike)) == []  # the return rises to its best meanwhile
+
+
+def test_a_policy_that_moves_far_and_narrows_all_the_time_has_too_high_a_learning_rate():
+    narrower = {"entropy": lambda chunk: 2.0 - 0.03 * chunk}
+    ((chunk, sentence),) = told(lines(**narrower, approx_kl=lambda chunk: 0.06))
+    assert chunk == 10  # five chunks against the five before
+    assert sentence.startswith("too high learning rate: KL 0.060, entropy fell by 0.15 nat. Lower")
+    assert told(lines(**narrower)) == []
+    assert told(lines(approx_kl=lambda chunk: 0.06)) == []
+
+
+def test_a_critic_does_not_fail_where_there_is_nothing_to_explain():
+    nothing = {"return_variance": lambda chunk: 0.0}
+    assert told(lines(**nothing, **jump("explained_variance", 4, -3.0))) == []
+
+
+def test_an_exploding_gradient_names_its_layer():
+    layers = {"gradient_norm/trunk": lambda chunk: 3.0, "gradient_norm/head/out": lambda chunk: 9e3}
+    ((_, sentence),) = told(lines(**jump("gradient_norm", 7, 1e4), **layers))
+    assert sentence.startswith("exploding gradient: norm 1e+04, most of it in head/out. Lower")
+    assert sentence.endswith("More: docs/alarms.md#exploding-gradient")
+
+
+def test_every_fault_has_a_section_that_says_what_it_means_what_to_look_at_and_what_to_try():
+    page = (Path(__file__).parents[2] / PAGE).read_text()
+    sections = {text.partition("\n")[0]: text for text in page.split("\n## ")[1:]}
+    assert list(sections) == [*(rule.name for rule in RULES), NOT_FINITE]
+    for name, text in sections.items():
+        assert [text.count(f"\n**{part}:**") for part in ("Means", "Look at", "Try")] == [1, 1, 1], name
 
 
 def test_every_fault_has_a_name_of_its_own_and_one_sentence_of_advice():

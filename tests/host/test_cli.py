@@ -151,6 +151,7 @@ def test_a_run_leaves_all_its_files_and_a_complete_summary(command, tmp_path):
         "summary.json",
         "checkpoints",
         "curves.png",
+        "diagnostics.png",
     }
     summary = json.loads((run_dir / runs.SUMMARY_FILE).read_text())
     wanted = (
