@@ -169,14 +169,18 @@ class Algorithm(NamedTuple):
     Attributes:
         init: `(key, config) -> TrainState`.
         update: `(state, config) -> (TrainState, purerl.metrics.Packed)`: acting and one round of learning.
-        policy: `(learner, observations [B, ...], key, deterministic) -> actions [B, ...]`.
+        policy: `(learner, observations [B, ...], key, deterministic) -> actions [B, ...]`; one with a memory
+            takes a `carry` after these, and returns actions and the carry after the step.
         steps_per_update: `(config) -> int`, environment steps that one update takes.
+        initial_carry: `(B) -> carry` before the first step of an episode, leaves [..., B]; None, or a
+            function that returns it, where the policy has no memory.
     """
 
     init: Callable[[jax.Array, Config], TrainState]
     update: Callable[[TrainState, Config], tuple[TrainState, Any]]
     policy: Callable[..., jax.Array]
     steps_per_update: Callable[[Config], int]
+    initial_carry: Callable[[int], PyTree] | None = None
 
 
 @runtime_checkable

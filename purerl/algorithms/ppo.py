@@ -17,7 +17,14 @@ from jax.flatten_util import ravel_pytree
 
 from purerl import losses
 from purerl.algorithms.ppo_config import PPOConfig
-from purerl.algorithms.ppo_learning import Learner, learn, learning_rate, make_optimizer, prepare
+from purerl.algorithms.ppo_learning import (
+    Learner,
+    as_segments,
+    learn,
+    learning_rate,
+    make_optimizer,
+    prepare,
+)
 from purerl.levels import forget_renewed, fresh_levels
 from purerl.metrics import Packed, as_mean, as_means
 from purerl.normalize import (
@@ -26,7 +33,7 @@ from purerl.normalize import (
     normalize_observation,
     update_observation_moments,
 )
-from purerl.rollout import init_actor, unroll
+from purerl.rollout import init_actor, samples_first, unroll
 from purerl.sharding import num_shards, split_key, sum_across
 from purerl.types import Algorithm, Curriculum, Metrics, PyTree, TrainState
 
@@ -53,7 +60,7 @@ def make_ppo(
 
     Args:
         env: an environment of the gymnax contract; `config.env_params` are its parameters.
-        network: a flax module, `observations -> (distribution, values)`, with a method `value`.
+        network: an `ActorCritic`, or one with a memory.
         axis_name: mesh axis over which environments are sharded, if any; `config.num_envs` is for all shards.
         curriculum: what fills the pool of levels; by default fresh ones before every rollout.
     """
@@ -65,7 +72,9 @@ def make_ppo(
         num_levels = max((config.num_levels or config.num_envs) // num_shards(axis_name), 1)
         choice = levels.init(pool_key, config.env_params, num_levels)
         actor = init_actor(config.env_params, choice.pool, actor_key, num_envs, config.stagger)
-        params = network.init(network_key, actor.observation)
+        carry = network.initial_carry(num_envs)
+        begins = jnp.ones(num_envs, bool)
+        params = network.init(network_key, carry, actor.observation, begins, method="step")
         learner = Learner(
             params=params,
             optimizer=make_optimizer(config, jnp.float32(0.0)).init(ravel_pytree(params)[0]),
@@ -74,19 +83,21 @@ def make_ppo(
                 init_observation_moments(actor.observation) if config.normalize_observations else None
             ),
         )
+        actor = dataclasses.replace(actor, carry=samples_first(carry))
         return TrainState(learner=learner, actor=actor, curriculum=choice, key=key, num_updates=jnp.int32(0))
 
     def update(state: TrainState, config: PPOConfig) -> tuple[TrainState, Packed]:
         key, rollout_key, level_key, shuffle_key = split_key(state.key, 1, 3, axis_name)
         learner, pool = state.learner, state.curriculum.pool
 
-        def act(observation, act_key):
-            policy, value = network.apply(learner.params, seen(learner, observation))
+        def act(carry, observation, begins, act_key):
+            inputs = (carry, seen(learner, observation), begins)
+            carry, policy, value = network.apply(learner.params, *inputs, method="step")
             action, log_prob = policy.sample_and_log_prob(seed=act_key)
-            return action, log_prob, value
+            return carry, action, log_prob, value
 
-        def value_of(observation):
-            return network.apply(learner.params, seen(learner, observation), method="value")
+        def value_of(carry, observation):
+            return network.apply(learner.params, carry, seen(learner, observation), method="next_value")
 
         actor, transitions, trace, metrics = unroll(
             env=env,
@@ -109,6 +120,8 @@ def make_ppo(
             axis_name,
         )
         batch = dataclasses.replace(batch, observation=seen(learner, batch.observation))
+        if state.actor.carry is not None:
+            batch = as_segments(batch, state.actor, trace)
         rate = learning_rate(config, state.num_updates)
         learner, learn_metrics = learn(network, learner, batch, shuffle_key, rate, config, axis_name)
         progress = jnp.minimum((state.num_updates + 1) / config.total_updates, 1.0)
@@ -137,13 +150,19 @@ def make_ppo(
         )
         return state, sum_across(metrics, axis_name)
 
-    def policy(learner: Learner, observation: PyTree, key: jax.Array, deterministic: bool) -> jax.Array:
-        distribution, _ = network.apply(learner.params, seen(learner, observation))
-        return distribution.mode() if deterministic else distribution.sample(seed=key)
+    def policy(
+        learner: Learner, observation: PyTree, key: jax.Array, deterministic: bool, carry: PyTree = None
+    ) -> Any:
+        begins = jnp.zeros(jax.tree.leaves(observation)[0].shape[0], bool)
+        inputs = (carry, seen(learner, observation), begins)
+        after, distribution, _ = network.apply(learner.params, *inputs, method="step")
+        action = distribution.mode() if deterministic else distribution.sample(seed=key)
+        return action if carry is None else (action, after)
 
     return Algorithm(
         init=init,
         update=update,
         policy=policy,
         steps_per_update=lambda config: config.num_envs * config.num_steps,
+        initial_carry=network.initial_carry,
     )
