@@ -49,7 +49,7 @@ def play(
         start: observations and states to start from, leaves [M, ...].
         key: a `jax.random.key`.
         num_steps: longest episode; what is still running then counts as it stands.
-        carry: what a policy with a memory remembers before the first step, leaves [..., M].
+        carry: what a policy with a memory remembers before the first step, leaves [M, ...].
     """
     num_episodes = jax.tree.leaves(start)[0].shape[0]
     step_env = jax.vmap(env.step_env, (0, 0, 0, None))
@@ -113,7 +113,7 @@ def evaluate(
         starts: observations and states that the episodes start from, leaves [M, ...]; by default each set of
             parameters is reset afresh.
         block: episodes stepped side by side; by default 128 on a CPU and all of them on a GPU.
-        initial_carry: `(B) -> carry` of a policy with a memory, leaves [..., B]; None, or a function that
+        initial_carry: `(B) -> carry` of a policy with a memory, leaves [B, ...]; None, or a function that
             returns it, for one without.
 
     Returns:

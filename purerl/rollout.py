@@ -163,16 +163,6 @@ def step_environments(
     return stepped, step, metrics
 
 
-def samples_last(tree: PyTree) -> PyTree:
-    """Leaves [E, ...], as the state of a run holds them, to [..., E], as networks compute."""
-    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), tree)
-
-
-def samples_first(tree: PyTree) -> PyTree:
-    """Leaves [..., E] to [E, ...]."""
-    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), tree)
-
-
 def values_where(
     needed: jax.Array,
     value_of: Callable[[PyTree, PyTree], jax.Array],
@@ -187,7 +177,7 @@ def values_where(
         needed: bool [E].
         value_of: `(carry, observations [B, ...]) -> values [B]`.
         observation: leaves [E, ...].
-        carry: what the critic remembers, leaves [..., E].
+        carry: what the critic remembers, leaves [E, ...].
 
     Returns:
         float32 [E].
@@ -203,8 +193,7 @@ def values_where(
     def one_block(progress):
         start, values = progress
         index = jax.lax.dynamic_slice(order, (start,), (block,))
-        remembered = jax.tree.map(lambda leaf: leaf[..., index], carry)
-        value = value_of(remembered, jax.tree.map(lambda leaf: leaf[index], observation))
+        value = value_of(*jax.tree.map(lambda leaf: leaf[index], (carry, observation)))
         return start + block, values.at[index].set(value, unique_indices=True)
 
     nothing = jnp.zeros(num_envs)
@@ -231,7 +220,7 @@ def unroll(
         key: used up here.
         num_steps: T.
         act: `(carry, observations, begins, key) -> (carry, actions, log_probs [E], values [E])`: the carry,
-            leaves [..., E], is what the policy remembers, None without a memory; `begins`, bool [E], says
+            leaves [E, ...], is what the policy remembers, None without a memory; `begins`, bool [E], says
             where an episode begins, from before which nothing is to be remembered.
         value_of: `(carry, observations) -> values [B]`, for the successors of truncated episodes.
 
@@ -262,11 +251,9 @@ def unroll(
         stepped = dataclasses.replace(stepped, carry=carry)
         return stepped, (transition, result.level, pack(metrics))
 
-    actor = dataclasses.replace(actor, carry=samples_last(actor.carry))
     actor, (transitions, levels, metrics) = jax.lax.scan(
         step, actor, (jax.random.split(key, num_steps), jnp.arange(num_steps))
     )
     cut = transitions.truncated.at[-1].set(True)
     next_value = jnp.where(cut, transitions.next_value, jnp.roll(transitions.value, -1, axis=0))
-    actor = dataclasses.replace(actor, carry=samples_first(actor.carry))
     return actor, dataclasses.replace(transitions, next_value=next_value), levels, add_up(metrics)

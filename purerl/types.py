@@ -172,7 +172,7 @@ class Algorithm(NamedTuple):
         policy: `(learner, observations [B, ...], key, deterministic) -> actions [B, ...]`; one with a memory
             takes a `carry` after these, and returns actions and the carry after the step.
         steps_per_update: `(config) -> int`, environment steps that one update takes.
-        initial_carry: `(B) -> carry` before the first step of an episode, leaves [..., B]; None, or a
+        initial_carry: `(B) -> carry` before the first step of an episode, leaves [B, ...]; None, or a
             function that returns it, where the policy has no memory.
     """
 

@@ -33,7 +33,7 @@ from purerl.normalize import (
     normalize_observation,
     update_observation_moments,
 )
-from purerl.rollout import init_actor, samples_first, unroll
+from purerl.rollout import init_actor, unroll
 from purerl.sharding import num_shards, split_key, sum_across
 from purerl.types import Algorithm, Curriculum, Metrics, PyTree, TrainState
 
@@ -83,7 +83,7 @@ def make_ppo(
                 init_observation_moments(actor.observation) if config.normalize_observations else None
             ),
         )
-        actor = dataclasses.replace(actor, carry=samples_first(carry))
+        actor = dataclasses.replace(actor, carry=carry)
         return TrainState(learner=learner, actor=actor, curriculum=choice, key=key, num_updates=jnp.int32(0))
 
     def update(state: TrainState, config: PPOConfig) -> tuple[TrainState, Packed]:

@@ -15,7 +15,7 @@ from purerl.levels import LevelTrace, level_outcome
 from purerl.metrics import Packed, as_means
 from purerl.normalize import Moments, update_moments
 from purerl.returns import gae, running_returns
-from purerl.rollout import ActorState, samples_last
+from purerl.rollout import ActorState
 from purerl.sharding import mean_across
 from purerl.types import LevelOutcome, PyTree, Transition
 
@@ -73,7 +73,7 @@ def judge(network: Any, params: PyTree, batch: Batch) -> tuple[Any, jax.Array]:
     """The policy and the values of samples, [B], or of segments, [T, B]."""
     if batch.carry is None:
         return network.apply(params, batch.observation)
-    carry = samples_last(jax.tree.map(lambda leaf: leaf[0], batch.carry))
+    carry = jax.tree.map(lambda leaf: leaf[0], batch.carry)
     return network.apply(params, batch.observation, carry, batch.begins)
 
 

@@ -6,7 +6,7 @@ A memory is a flax module on features x. It is used in two ways that compute the
     (carry, x [W, T, B], begins [T, B]) -> y [W, T, B]                     a whole segment, while learning
 
 `begins` marks first steps of an episode: there what the carry holds is forgotten before x is looked at.
-Leaves of a carry are [..., B]; `initial(B)` is the one that remembers nothing.
+Leaves of a carry are [B, ...], as the state of a run holds them; `initial(B)` remembers nothing.
 
 Axes: W width, T time, B samples, M past steps, H heads, D width of a head.
 """

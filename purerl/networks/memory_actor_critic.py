@@ -1,6 +1,6 @@
 """An actor and a critic that remember: an encoder of each observation, a memory across steps, and heads.
 
-Axes: T time, B samples, W width; the leaves of a carry are [..., B].
+Axes: T time, B samples, W width; the leaves of a carry are [B, ...].
 """
 
 from typing import Any
@@ -69,7 +69,7 @@ class MemoryActorCritic(Heads):
 
     @nn.nowrap
     def initial_carry(self, batch: int) -> dict[str, PyTree]:
-        """What B environments remember before their first step, nothing; leaves [..., B]."""
+        """What B environments remember before their first step: nothing; leaves [B, ...]."""
         shared = self.config.shared_encoder
         names = ("actor",) if shared else ("actor", "critic")
         memory = make_memory(self.memory, self.memory_config)

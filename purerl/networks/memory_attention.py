@@ -103,20 +103,19 @@ def ask_past(
 
     Args:
         query: float32 [H, D, B].
-        past: float32 [N, W, B], in any order.
+        past: float32 [B, N, W], in any order.
         kernels: that make keys and values out of the past, float32 [2, W, H, D].
         positions: r of each of them, float32 [H, D, N].
         biases: u and v, float32 [2, H, D].
-        visible: bool [N, B]; at least one in each sample.
+        visible: bool [B, N]; at least one in each sample.
 
     Returns:
         float32 [H, D, B].
     """
     scaled = query * query.shape[1] ** -0.5
     u, v = biases[..., None] * query.shape[1] ** -0.5
-    asked = jnp.einsum("whd,hdb->hwb", kernels[0], scaled + u)
-    by_distance = jnp.einsum("hdn,hdb->hnb", positions, scaled + v)
-    scores = (asked[:, None] * past[None]).sum(2) + by_distance  # [H, N, B]
-    weights = softmax(jnp.where(visible, scores, _HIDDEN))
-    pooled = (weights[:, :, None] * past[None]).sum(1)  # [H, W, B]
-    return jnp.einsum("whd,hwb->hdb", kernels[1], pooled)
+    asked = jnp.einsum("whd,hdb->bhw", kernels[0], scaled + u)
+    by_distance = jnp.einsum("hdn,hdb->bhn", positions, scaled + v)
+    scores = asked @ jnp.swapaxes(past, 1, 2) + by_distance  # [B, H, N]
+    weights = jax.nn.softmax(jnp.where(visible[:, None], scores, _HIDDEN))
+    return jnp.einsum("whd,bhw->hdb", kernels[1], weights @ past)

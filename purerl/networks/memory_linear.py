@@ -81,15 +81,15 @@ class LinearRecurrentUnit(nn.Module):
         """One step: the new carry, and x', float32 [W, B]."""
         normed = self.norm(x)
         decay, inputs = self._recurrence(normed, begins)
-        moved = _times(decay, carry)
+        moved = _times(decay, (carry[0].T, carry[1].T))
         state = (moved[0] + inputs[0], moved[1] + inputs[1])
-        return state, self._out(x, normed, state)
+        return (state[0].T, state[1].T), self._out(x, normed, state)
 
     def __call__(self, carry: Complex, x: jax.Array, begins: jax.Array) -> jax.Array:
         """A segment, float32 [W, T, B] -> [W, T, B]."""
         normed = self.norm(x)
         decay, inputs = self._recurrence(normed, begins)
-        return self._out(x, normed, linear_recurrence(decay, inputs, carry))
+        return self._out(x, normed, linear_recurrence(decay, inputs, (carry[0].T, carry[1].T)))
 
     def _recurrence(self, normed: jax.Array, begins: jax.Array) -> tuple[Complex, Complex]:
         shape = (self.width, *(1,) * (normed.ndim - 1))
@@ -117,8 +117,8 @@ class LinearRecurrentUnits(nn.Module):
 
     @nn.nowrap
     def initial(self, batch: int) -> tuple[Complex, ...]:
-        """All states 0: a pair of float32 [W, B] for each layer."""
-        return tuple((jnp.zeros((self.width, batch)),) * 2 for _ in range(self.num_layers))
+        """All states 0: a pair of float32 [B, W] for each layer."""
+        return tuple((jnp.zeros((batch, self.width)),) * 2 for _ in range(self.num_layers))
 
     def setup(self):
         """The layers."""

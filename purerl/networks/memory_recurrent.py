@@ -17,31 +17,40 @@ def orthogonal_blocks(key: jax.Array, shape: tuple[int, int], dtype=jnp.float32)
     return jnp.concatenate([orthogonal()(each, (width, width), dtype) for each in keys], axis=1)
 
 
+def transposed(carry: PyTree) -> PyTree:
+    """Leaves [B, W] to [W, B], and back."""
+    return jax.tree.map(jnp.transpose, carry)
+
+
 def unroll_cell(
     cell: Callable[[PyTree, jax.Array], tuple[PyTree, jax.Array]],
     carry: PyTree,
     inputs: jax.Array,
     begins: jax.Array,
-) -> tuple[PyTree, jax.Array]:
+) -> jax.Array:
     """Runs a cell over a segment; it starts from zeros wherever an episode begins.
 
     Args:
         cell: `(carry, inputs [G, B]) -> (carry, y [W, B])`.
-        carry: leaves [W, B].
+        carry: leaves [B, W].
         inputs: float32 [G, T, B].
         begins: bool [T, B].
 
     Returns:
-        The carry after the segment, and y, float32 [W, T, B].
+        y, float32 [W, T, B].
     """
 
     def step(carry, at):
         inputs_t, begins_t = at
-        carry = jax.tree.map(lambda leaf: jnp.where(begins_t, 0.0, leaf), carry)
-        return cell(carry, inputs_t)
+        return cell(forget(carry, begins_t), inputs_t)
 
-    carry, y = jax.lax.scan(step, carry, (jnp.moveaxis(inputs, 1, 0), begins))
-    return carry, jnp.moveaxis(y, 0, 1)
+    _, y = jax.lax.scan(step, transposed(carry), (jnp.moveaxis(inputs, 1, 0), begins))
+    return jnp.moveaxis(y, 0, 1)
+
+
+def forget(carry: PyTree, begins: jax.Array) -> PyTree:
+    """Zeros where an episode begins, bool [B]; leaves [W, B]."""
+    return jax.tree.map(lambda leaf: jnp.where(begins, 0.0, leaf), carry)
 
 
 class GRU(nn.Module):
@@ -59,8 +68,8 @@ class GRU(nn.Module):
 
     @nn.nowrap
     def initial(self, batch: int) -> jax.Array:
-        """h = 0: float32 [W, B]."""
-        return jnp.zeros((self.width, batch))
+        """h = 0: float32 [B, W]."""
+        return jnp.zeros((batch, self.width))
 
     def setup(self):
         """The products with x, with h, and the bias c."""
@@ -69,12 +78,13 @@ class GRU(nn.Module):
         self.bias = self.param("bias", nn.initializers.zeros_init(), (self.width, 1))
 
     def step(self, carry: jax.Array, x: jax.Array, begins: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """One step: the new carry, and y, both float32 [W, B]."""
-        return self._cell(jnp.where(begins, 0.0, carry), self.inputs(x))
+        """One step: the new carry, float32 [B, W], and y, float32 [W, B]."""
+        hidden, y = self._cell(forget(carry.T, begins), self.inputs(x))
+        return hidden.T, y
 
     def __call__(self, carry: jax.Array, x: jax.Array, begins: jax.Array) -> jax.Array:
         """A segment, float32 [W, T, B] -> [W, T, B]."""
-        return unroll_cell(self._cell, carry, self.inputs(x), begins)[1]
+        return unroll_cell(self._cell, carry, self.inputs(x), begins)
 
     def _cell(self, hidden: jax.Array, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
         products = self.recurrent.T @ hidden
@@ -100,8 +110,8 @@ class LSTM(nn.Module):
 
     @nn.nowrap
     def initial(self, batch: int) -> tuple[jax.Array, jax.Array]:
-        """h = 0 and c = 0: float32 [W, B] each."""
-        return jnp.zeros((self.width, batch)), jnp.zeros((self.width, batch))
+        """h = 0 and c = 0: float32 [B, W] each."""
+        return jnp.zeros((batch, self.width)), jnp.zeros((batch, self.width))
 
     def setup(self):
         """The products with x and with h."""
@@ -110,12 +120,12 @@ class LSTM(nn.Module):
 
     def step(self, carry: PyTree, x: jax.Array, begins: jax.Array) -> tuple[PyTree, jax.Array]:
         """One step: the new carry, and y, float32 [W, B]."""
-        carry = jax.tree.map(lambda leaf: jnp.where(begins, 0.0, leaf), carry)
-        return self._cell(carry, self.inputs(x))
+        carry, y = self._cell(forget(transposed(carry), begins), self.inputs(x))
+        return transposed(carry), y
 
     def __call__(self, carry: PyTree, x: jax.Array, begins: jax.Array) -> jax.Array:
         """A segment, float32 [W, T, B] -> [W, T, B]."""
-        return unroll_cell(self._cell, carry, self.inputs(x), begins)[1]
+        return unroll_cell(self._cell, carry, self.inputs(x), begins)
 
     def _cell(self, carry: PyTree, inputs: jax.Array) -> tuple[PyTree, jax.Array]:
         hidden, cell = carry

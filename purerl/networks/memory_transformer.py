@@ -17,7 +17,7 @@ class Past:
     """What the transformer remembers.
 
     Attributes:
-        states: for each layer the last M + 1 of its inputs, normalised: a ring, float32 [M + 1, W, B].
+        states: for each layer the last M + 1 of its inputs, normalised: a ring, float32 [B, M + 1, W].
         length: how many of them belong to the episode, M at most, int32 [B].
         cursor: where the ring is written next, where the oldest stands: int32 [B], all the same.
     """
@@ -108,13 +108,13 @@ class GatedLayer(nn.Module):
     def step(
         self, x: jax.Array, normed: jax.Array, past: jax.Array, distance: jax.Array, visible: jax.Array
     ) -> jax.Array:
-        """One step: x [W, B], normalised, with the ring [M + 1, W, B] -> [W, B].
+        """One step: x [W, B], normalised, with the ring [B, M + 1, W] -> [W, B].
 
         `distance`, int32 [M + 1], is how many steps ago each state of the ring was; `visible`, bool
-        [M + 1, B], whether it belongs to the episode.
+        [B, M + 1], whether it belongs to the episode.
         """
         heads = self.biases.shape[1:]
-        positions = self._positions(past.shape[0])[..., past.shape[0] - 1 - distance]
+        positions = self._positions(past.shape[1])[..., past.shape[1] - 1 - distance]
         query = self.query(normed).reshape(*heads, -1)
         kernels = jnp.stack(self.past).reshape(2, self.width, *heads)
         return self._out(x, ask_past(query, past, kernels, positions, self.biases, visible))
@@ -155,7 +155,7 @@ class GatedTransformerXL(nn.Module):
     @nn.nowrap
     def initial(self, batch: int) -> Past:
         """Nothing is visible yet."""
-        ring = jnp.zeros((self.length + 1, self.width, batch))
+        ring = jnp.zeros((batch, self.length + 1, self.width))
         none = jnp.zeros(batch, jnp.int32)
         return Past(states=(ring,) * self.num_layers, length=none, cursor=none)
 
@@ -170,11 +170,11 @@ class GatedTransformerXL(nn.Module):
         slots, cursor = self.length + 1, carry.cursor[0]
         length = jnp.where(begins, 0, carry.length)
         distance = (cursor - jnp.arange(slots)) % slots
-        visible = distance[:, None] <= length
+        visible = distance <= length[:, None]
         states = []
         for layer, ring in zip(self.layers, carry.states, strict=True):
             normed = standardize(x)
-            past = jax.lax.dynamic_update_index_in_dim(ring, normed, cursor, 0)
+            past = jax.lax.dynamic_update_index_in_dim(ring, normed.T, cursor, 1)
             x = layer.step(x, normed, past, distance, visible)
             states.append(past)
         after = Past(
@@ -189,6 +189,6 @@ class GatedTransformerXL(nn.Module):
         age = episode_ages(begins, carry.length, self.length)
         oldest_first = (carry.cursor[0] + 1 + jnp.arange(self.length)) % (self.length + 1)
         for layer, ring in zip(self.layers, carry.states, strict=True):
-            past = jnp.moveaxis(ring[oldest_first], 1, 0)  # [M, W, B] -> [W, M, B]
+            past = ring[:, oldest_first].T  # [B, M, W] -> [W, M, B]
             x = layer(x, standardize(x), past, age)
         return self.norm(x)
