@@ -9,16 +9,20 @@ class Registered(NamedTuple):
 
     Attributes:
         environment: "module:class".
-        frame: "module:function", `(state, params) -> uint8 [H, W, 3]`.
+        frame: "module:function", `(state, params) -> uint8 [H, W, 3]`; None where there are no pictures.
     """
 
     environment: str
-    frame: str
+    frame: str | None = None
 
 
 ENVIRONMENTS = {
     "Bikkle-v0": Registered("envs.bikkle:Bikkle", "envs.bikkle.render:frame"),
     "Maze-v0": Registered("envs.maze:Maze", "envs.maze.render:frame"),
+    "MemoryChain": Registered("envs.memory:MemoryChain"),
+    "RepeatFirst": Registered("envs.memory:RepeatFirst"),
+    "RepeatPrevious": Registered("envs.memory:RepeatPrevious"),
+    "StatelessCartPole": Registered("envs.memory:StatelessCartPole"),
 }
 
 

@@ -1,6 +1,7 @@
 """What experiments on any environment share: finding it by name, evaluation, the table of results."""
 
 import difflib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,6 +71,7 @@ class World(NamedTuple):
         params: its parameters.
         policy: of the algorithm.
         num_episodes: for each seed.
+        initial_carry: of the algorithm.
     """
 
     name: str
@@ -77,6 +79,7 @@ class World(NamedTuple):
     params: Any
     policy: Policy
     num_episodes: int
+    initial_carry: Callable[[int], PyTree] | None = None
 
     def evaluate(self, learners: PyTree, seed: int) -> dict[str, Any]:
         """Statistics of the greedy policy under "default": return, and length of the episodes.
@@ -93,6 +96,7 @@ class World(NamedTuple):
             jax.random.fold_in(jax.random.key(seed), EVALUATION),
             self.num_episodes,
             int(getattr(self.params, "max_steps_in_episode", DEFAULT_LIMIT)),
+            initial_carry=self.initial_carry,
         )
         cell = summarize(episodes.episode_return[:, 0])
         return {"default": cell | {"length": float(episodes.length.mean())}}
@@ -102,9 +106,9 @@ class World(NamedTuple):
         console.print(results_table(self.name, summary["eval"]["default"], summary.get("seeds")))
 
 
-def greedy(policy: Policy, learner: PyTree, observation: PyTree, key: jax.Array) -> jax.Array:
-    """The policy without its noise: actions [B, ...]."""
-    return policy(learner, observation, key, True)
+def greedy(policy: Policy, learner: PyTree, observation: PyTree, key: jax.Array, *carry: PyTree) -> Any:
+    """The policy without its noise: actions [B, ...], and with a carry that after the step."""
+    return policy(learner, observation, key, True, *carry)
 
 
 def results_table(name: str, cell: dict[str, Any], seeds: list[int] | None = None) -> Table:

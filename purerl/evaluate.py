@@ -1,6 +1,7 @@
 """Evaluation of policies: whole episodes of fixed length under a mask, in blocks that stay in the cache."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from purerl.types import PyTree
 
-Policy = Callable[[PyTree, jax.Array], jax.Array]
+Policy = Callable[..., Any]
 
 
 @struct.dataclass
@@ -30,25 +31,36 @@ class Episodes:
 
 
 def play(
-    env: Any, params: PyTree, policy: Policy, start: tuple[PyTree, PyTree], key: jax.Array, num_steps: int
+    env: Any,
+    params: PyTree,
+    policy: Policy,
+    start: tuple[PyTree, PyTree],
+    key: jax.Array,
+    num_steps: int,
+    carry: PyTree = None,
 ) -> Episodes:
     """Plays whole episodes side by side.
 
     Args:
         env: an environment of the gymnax contract.
         params: its parameters.
-        policy: `(observations [M, ...], key) -> actions [M, ...]`.
+        policy: `(observations [M, ...], key) -> actions [M, ...]`; with a carry,
+            `(observations, key, carry) -> (actions, carry)`.
         start: observations and states to start from, leaves [M, ...].
         key: a `jax.random.key`.
         num_steps: longest episode; what is still running then counts as it stands.
+        carry: what a policy with a memory remembers before the first step, leaves [M, ...].
     """
     num_episodes = jax.tree.leaves(start)[0].shape[0]
     step_env = jax.vmap(env.step_env, (0, 0, 0, None))
 
     def step(carry, step_key):
-        observation, state, alive, episodes = carry
+        observation, state, alive, episodes, remembered = carry
         act_key, env_key = jax.random.split(step_key)
-        action = policy(observation, act_key)
+        if remembered is None:
+            action = policy(observation, act_key)
+        else:
+            action, remembered = policy(observation, act_key, remembered)
         keys = jax.random.split(env_key, num_episodes)
         observation, state, reward, terminated, info = step_env(keys, state, action, params)
         ended = terminated | jax.vmap(env.is_truncated, (0, None))(state, params)
@@ -57,15 +69,15 @@ def play(
             length=episodes.length + alive,
             solved=episodes.solved | (alive & info.get("solved", terminated)),
         )
-        return (observation, state, alive & ~ended, episodes), None
+        return (observation, state, alive & ~ended, episodes, remembered), None
 
     episodes = Episodes(
         episode_return=jnp.zeros(num_episodes),
         length=jnp.zeros(num_episodes, jnp.int32),
         solved=jnp.zeros(num_episodes, bool),
     )
-    carry = (*jax.tree.map(jnp.asarray, start), jnp.ones(num_episodes, bool), episodes)
-    return jax.lax.scan(step, carry, jax.random.split(key, num_steps))[0][3]
+    first = (*jax.tree.map(jnp.asarray, start), jnp.ones(num_episodes, bool), episodes, carry)
+    return jax.lax.scan(step, first, jax.random.split(key, num_steps))[0][3]
 
 
 def fresh_starts(env: Any, params: PyTree, key: jax.Array, num_episodes: int) -> tuple[PyTree, PyTree]:
@@ -76,13 +88,14 @@ def fresh_starts(env: Any, params: PyTree, key: jax.Array, num_episodes: int) ->
 def evaluate(
     env: Any,
     params: PyTree,
-    policy: Callable[[PyTree, PyTree, jax.Array], jax.Array],
+    policy: Callable[..., Any],
     learners: PyTree,
     key: jax.Array,
     num_episodes: int,
     num_steps: int,
     starts: tuple[PyTree, PyTree] | None = None,
     block: int | None = None,
+    initial_carry: Callable[[int], PyTree] | None = None,
 ) -> Episodes:
     """Episodes of every learner under every set of parameters, on all local devices.
 
@@ -91,7 +104,8 @@ def evaluate(
     Args:
         env: an environment of the gymnax contract.
         params: parameters, leaves [G, ...].
-        policy: `(learner, observations [B, ...], key) -> actions [B, ...]`.
+        policy: `(learner, observations [B, ...], key) -> actions [B, ...]`; with a carry,
+            `(learner, observations, key, carry) -> (actions, carry)`.
         learners: leaves [S, ...].
         key: a `jax.random.key`.
         num_episodes: M, for each learner and each set of parameters.
@@ -99,6 +113,8 @@ def evaluate(
         starts: observations and states that the episodes start from, leaves [M, ...]; by default each set of
             parameters is reset afresh.
         block: episodes stepped side by side; by default 128 on a CPU and all of them on a GPU.
+        initial_carry: `(B) -> carry` of a policy with a memory, leaves [B, ...]; None, or a function that
+            returns it, for one without.
 
     Returns:
         NumPy arrays [S, G, M].
@@ -121,13 +137,14 @@ def evaluate(
             seed, row, number = item
             learner = jax.tree.map(lambda leaf: leaf[seed], learners)
             row_params = jax.tree.map(lambda leaf: leaf[row], params)
-            act = lambda observation, act_key: policy(learner, observation, act_key)  # noqa: E731
+            act = partial(policy, learner)
             reset_key, run_key = jax.random.split(keys[number])
             if starts is None:
                 start = fresh_starts(env, row_params, reset_key, block)
             else:
                 start = jax.tree.map(lambda leaf: leaf[number], starts)
-            return play(env, row_params, act, start, run_key, num_steps)
+            carry = initial_carry(block) if initial_carry else None
+            return play(env, row_params, act, start, run_key, num_steps, carry)
 
         return jax.lax.map(one_block, tuple(items))
 

@@ -33,6 +33,7 @@ class ActorState:
         discounted_return: discounted sum of the past rewards, for their normalisation, float32 [E].
         slot: slot of the pool whose level is being played, int32 [E]; P where it has left the pool.
         learnable: whether samples of that level count in learning, bool [E].
+        carry: what a policy with a memory remembers; None for one without.
     """
 
     env_state: PyTree
@@ -42,6 +43,7 @@ class ActorState:
     discounted_return: jax.Array
     slot: jax.Array
     learnable: jax.Array
+    carry: PyTree = None
 
 
 @struct.dataclass
@@ -180,7 +182,10 @@ def step_environments(
 
 
 def values_where(
-    needed: jax.Array, value_of: Callable[[PyTree], jax.Array], observation: PyTree
+    needed: jax.Array,
+    value_of: Callable[[PyTree, PyTree], jax.Array],
+    observation: PyTree,
+    carry: PyTree = None,
 ) -> jax.Array:
     """The values of those observations that are needed, block by block; what the others get means nothing.
 
@@ -188,8 +193,9 @@ def values_where(
 
     Args:
         needed: bool [E].
-        value_of: `observations [B, ...] -> values [B]`.
+        value_of: `(carry, observations [B, ...]) -> values [B]`.
         observation: leaves [E, ...].
+        carry: what the critic remembers, leaves [E, ...].
 
     Returns:
         float32 [E].
@@ -199,13 +205,13 @@ def values_where(
     order = jnp.argsort(~needed, stable=True)
     count = needed.sum()
 
-    def has_more(carry):
-        return carry[0] < count
+    def has_more(progress):
+        return progress[0] < count
 
-    def one_block(carry):
-        start, values = carry
+    def one_block(progress):
+        start, values = progress
         index = jax.lax.dynamic_slice(order, (start,), (block,))
-        value = value_of(jax.tree.map(lambda leaf: leaf[index], observation))
+        value = value_of(*jax.tree.map(lambda leaf: leaf[index], (carry, observation)))
         return start + block, values.at[index].set(value, unique_indices=True)
 
     nothing = jnp.zeros(num_envs)
@@ -219,8 +225,8 @@ def unroll(
     pool: LevelPool,
     key: jax.Array,
     num_steps: int,
-    act: Callable[[PyTree, jax.Array], tuple[jax.Array, jax.Array, jax.Array]],
-    value_of: Callable[[PyTree], jax.Array],
+    act: Callable[..., tuple[PyTree, jax.Array, jax.Array, jax.Array]],
+    value_of: Callable[[PyTree, PyTree], jax.Array],
 ) -> tuple[ActorState, Transition, LevelTrace, Packed]:
     """Rolls a policy out for T steps in E environments.
 
@@ -231,8 +237,10 @@ def unroll(
         pool: levels for resets.
         key: used up here.
         num_steps: T.
-        act: `(observations, key) -> (actions, log_probs [E], values [E])`.
-        value_of: `observations -> values [E]`, for the successors of truncated episodes.
+        act: `(carry, observations, begins, key) -> (carry, actions, log_probs [E], values [E])`: the carry,
+            leaves [E, ...], is what the policy remembers, None without a memory; `begins`, bool [E], says
+            where an episode begins, from before which nothing is to be remembered.
+        value_of: `(carry, observations) -> values [B]`, for the successors of truncated episodes.
 
     Returns:
         The environments, the transitions [T, E, ...], the levels they were played on [T, E], and the
@@ -241,11 +249,12 @@ def unroll(
 
     def step(actor, inputs):
         act_key, chance, number = inputs
-        action, log_prob, value = act(actor.observation, act_key)
+        begins = actor.episode_length == 0
+        carry, action, log_prob, value = act(actor.carry, actor.observation, begins, act_key)
         stepped, result, metrics = step_environments(env, params, actor, pool, action, chance)
         # The last successors need a value however they came about; those before, only where they are cut.
         needed = result.truncated | (number == num_steps - 1)
-        next_value = values_where(needed, value_of, result.successor)
+        next_value = values_where(needed, value_of, result.successor, carry)
         transition = Transition(
             observation=actor.observation,
             action=action,
@@ -256,6 +265,7 @@ def unroll(
             truncated=result.truncated,
             next_value=next_value,
         )
+        stepped = dataclasses.replace(stepped, carry=carry)
         return stepped, (transition, result.level, pack(metrics))
 
     act_key, chance_key = jax.random.split(key)

@@ -169,10 +169,13 @@ class Algorithm(NamedTuple):
     Attributes:
         init: `(key, config) -> TrainState`.
         update: `(state, config) -> (TrainState, purerl.metrics.Packed)`: acting and one round of learning.
-        policy: `(learner, observations [B, ...], key, deterministic) -> actions [B, ...]`.
+        policy: `(learner, observations [B, ...], key, deterministic) -> actions [B, ...]`; one with a memory
+            takes a `carry` after these, and returns actions and the carry after the step.
         steps_per_update: `(config) -> int`, environment steps that one update takes.
         diagnose: `(state, config) -> purerl.metrics.Packed`: what the state tells without
             another step; None where that is nothing.
+        initial_carry: `(B) -> carry` before the first step of an episode, leaves [B, ...]; None, or a
+            function that returns it, where the policy has no memory.
     """
 
     init: Callable[[jax.Array, Config], TrainState]
@@ -180,6 +183,7 @@ class Algorithm(NamedTuple):
     policy: Callable[..., jax.Array]
     steps_per_update: Callable[[Config], int]
     diagnose: Callable[[TrainState, Config], Any] | None = None
+    initial_carry: Callable[[int], PyTree] | None = None
 
 
 @runtime_checkable

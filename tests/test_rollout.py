@@ -89,8 +89,8 @@ def test_bootstrap_values_belong_to_the_true_successor():
     # step is its observation + 1, although the next row of the rollout is a fresh level near 100. There
     # every step terminates, and what follows has no value.
     env, params, actor, pool = start()
-    act = lambda observation, key: (jnp.ones(4), jnp.zeros(4), observation[:, 0])  # noqa: E731
-    value_of = lambda observation: observation[:, 0]  # noqa: E731
+    act = lambda carry, seen, begins, key: (carry, jnp.ones(4), jnp.zeros(4), seen[:, 0])  # noqa: E731
+    value_of = lambda carry, observation: observation[:, 0]  # noqa: E731
     _, transitions, _, metrics = unroll(env, params, actor, pool, jax.random.key(2), 7, act, value_of)
     np.testing.assert_allclose(transitions.next_value[:3], transitions.value[:3] + 1.0, rtol=1e-6)
     assert transitions.truncated[2].all()
@@ -104,7 +104,7 @@ def test_bootstrap_values_belong_to_the_true_successor():
 @pytest.mark.parametrize("num_envs", [1, 7, 72, 128])
 def test_values_are_computed_where_they_are_needed_however_many_those_are(num_envs):
     observation = jnp.arange(num_envs, dtype=jnp.float32)[:, None]
-    value_of = lambda x: 10.0 + x[:, 0]  # noqa: E731
+    value_of = lambda carry, x: 10.0 + x[:, 0]  # noqa: E731
     for count in {0, 1, num_envs // 2, num_envs}:
         needed = jax.random.permutation(jax.random.key(count), num_envs) < count
         values = values_where(needed, value_of, observation)

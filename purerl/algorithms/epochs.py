@@ -39,6 +39,7 @@ def gradient_epochs(
     key: jax.Array,
     config: EpochConfig,
     axis_name: str | None,
+    whole_segments: bool = False,
 ) -> tuple[PyTree, PyTree, Packed]:
     """Shuffles the samples anew for each epoch, cuts them into minibatches, and takes a step for each.
 
@@ -55,22 +56,29 @@ def gradient_epochs(
         key: used up here.
         config: epochs, minibatches and the size of their parts.
         axis_name: mesh axis over which samples are sharded, if any.
+        whole_segments: whether the T steps of an environment stay together, so that a minibatch has leaves
+            [T, B, ...], and not [B, ...].
 
     Returns:
         Parameters and state after the last step, and the metrics of all steps with the gradient's norm.
     """
     rows, columns = jax.tree.leaves(batch)[0].shape[:2]
-    samples = jax.tree.map(lambda leaf: leaf.reshape(rows * columns, *leaf.shape[2:]), batch)
+    if whole_segments:
+        most = -(-config.microbatch_size // rows)
+        rows, samples, take = 1, batch, lambda part: jax.tree.map(lambda leaf: leaf[:, part], samples)
+    else:
+        most = config.microbatch_size
+        samples = jax.tree.map(lambda leaf: leaf.reshape(rows * columns, *leaf.shape[2:]), batch)
+        take = lambda part: jax.tree.map(lambda leaf: leaf[part], samples)  # noqa: E731
     minibatch = rows * columns // config.num_minibatches
-    parts = num_microbatches(minibatch, config.microbatch_size)
+    parts = num_microbatches(minibatch, most)
     flat_params, unravel = ravel_pytree(params)
 
     def step(carry, index):
         params, flat_params, optimizer_state = carry
 
         def accumulate(total, part):
-            taken = jax.tree.map(lambda leaf: leaf[part], samples)
-            gradient, metrics = jax.grad(loss, has_aux=True)(params, taken)
+            gradient, metrics = jax.grad(loss, has_aux=True)(params, take(part))
             return total + ravel_pytree(gradient)[0], metrics
 
         total, metrics = jax.lax.scan(accumulate, jnp.zeros_like(flat_params), index.reshape(parts, -1))

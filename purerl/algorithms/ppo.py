@@ -9,7 +9,8 @@ Source: Schulman et al. 2017 (arXiv:1707.06347), equation 9; advantages by GAE (
 """
 
 import dataclasses
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import jax
@@ -19,9 +20,16 @@ from jax.flatten_util import ravel_pytree
 from purerl import losses
 from purerl.algorithms.grpo import start_groups
 from purerl.algorithms.ppo_config import PPOConfig
-from purerl.algorithms.ppo_learning import Learner, learn, learning_rate, make_optimizer, prepare
+from purerl.algorithms.ppo_learning import (
+    Learner,
+    as_segments,
+    learn,
+    learning_rate,
+    make_optimizer,
+    prepare,
+)
 from purerl.diagnostics import gradient_metrics, look_inside, policy_metrics, probe
-from purerl.levels import forget_renewed, fresh_levels
+from purerl.levels import LevelTrace, forget_renewed, fresh_levels
 from purerl.metrics import Packed, as_mean, as_means
 from purerl.normalize import (
     init_moments,
@@ -29,9 +37,9 @@ from purerl.normalize import (
     normalize_observation,
     update_observation_moments,
 )
-from purerl.rollout import init_actor, unroll
+from purerl.rollout import ActorState, init_actor, unroll
 from purerl.sharding import num_shards, split_key, sum_across
-from purerl.types import Algorithm, Curriculum, Metrics, PyTree, TrainState
+from purerl.types import Algorithm, Curriculum, LevelPool, Metrics, PyTree, TrainState, Transition
 
 
 def action_metrics(action: jax.Array, space: Any) -> Packed | Metrics:
@@ -42,9 +50,15 @@ def action_metrics(action: jax.Array, space: Any) -> Packed | Metrics:
     return as_means({"saturated_share": outside, "action_mean": action, "action_magnitude": jnp.abs(action)})
 
 
-def products(precision: str) -> AbstractContextManager:
-    """What the factors of matrix products are rounded to within a `with` block."""
-    return nullcontext() if precision == "default" else jax.default_matmul_precision(precision)
+def with_products(update: Callable[..., Any]) -> Callable[..., Any]:
+    """An update, `(state, config)`, whose matrix products round their factors to `config.precision`."""
+
+    def rounded(state: TrainState, config: PPOConfig) -> Any:
+        default = config.precision == "default"
+        with nullcontext() if default else jax.default_matmul_precision(config.precision):
+            return update(state, config)
+
+    return rounded
 
 
 def seen(learner: Learner, observation: PyTree) -> PyTree:
@@ -54,6 +68,31 @@ def seen(learner: Learner, observation: PyTree) -> PyTree:
     return normalize_observation(learner.observation_moments, observation)
 
 
+def collect(
+    env: Any,
+    network: Any,
+    learner: Learner,
+    actor: ActorState,
+    pool: LevelPool,
+    key: jax.Array,
+    config: PPOConfig,
+) -> tuple[ActorState, Transition, LevelTrace, Packed]:
+    """Rolls the policy out; what comes back is that of `purerl.rollout.unroll`."""
+
+    def act(carry, observation, begins, act_key):
+        inputs = (carry, seen(learner, observation), begins)
+        carry, policy, value = network.apply(learner.params, *inputs, method="step")
+        action, log_prob = policy.sample_and_log_prob(seed=act_key)
+        return carry, action, log_prob, value
+
+    def value_of(carry, observation):
+        if config.group_size:  # nobody asks a critic
+            return jnp.zeros(jax.tree.leaves(observation)[0].shape[0])
+        return network.apply(learner.params, carry, seen(learner, observation), method="next_value")
+
+    return unroll(env, config.env_params, actor, pool, key, config.num_steps, act, value_of)
+
+
 def make_ppo(
     env: Any, network: Any, axis_name: str | None = None, curriculum: Curriculum | None = None
 ) -> Algorithm:
@@ -61,7 +100,7 @@ def make_ppo(
 
     Args:
         env: an environment of the gymnax contract; `config.env_params` are its parameters.
-        network: a flax module, `observations -> (distribution, values)`, with a method `value`.
+        network: an `ActorCritic`, or one with a memory.
         axis_name: mesh axis over which environments are sharded, if any; `config.num_envs` is for all shards.
         curriculum: what fills the pool of levels; by default fresh ones before every rollout.
     """
@@ -73,7 +112,9 @@ def make_ppo(
         num_levels = max((config.num_levels or config.num_envs) // num_shards(axis_name), 1)
         choice = levels.init(pool_key, config.env_params, num_levels)
         actor = init_actor(config.env_params, choice.pool, actor_key, num_envs, config.stagger)
-        params = network.init(network_key, actor.observation)
+        carry = network.initial_carry(num_envs)
+        begins = jnp.ones(num_envs, bool)
+        params = network.init(network_key, carry, actor.observation, begins, method="step")
         learner = Learner(
             params=params,
             optimizer=make_optimizer(config, jnp.float32(0.0)).init(ravel_pytree(params)[0]),
@@ -83,40 +124,19 @@ def make_ppo(
             ),
             rate=jnp.asarray(config.learning_rate, jnp.float32) if config.kl_target else None,
         )
+        actor = dataclasses.replace(actor, carry=carry)
         return TrainState(learner=learner, actor=actor, curriculum=choice, key=key, num_updates=jnp.int32(0))
 
     def update(state: TrainState, config: PPOConfig) -> tuple[TrainState, Packed]:
-        with products(config.precision):
-            return update_in_force(state, config)
-
-    def update_in_force(state: TrainState, config: PPOConfig) -> tuple[TrainState, Packed]:
         key, rollout_key, level_key, shuffle_key = split_key(state.key, 1, 3, axis_name)
         learner, pool = state.learner, state.curriculum.pool
 
-        def act(observation, act_key):
-            policy, value = network.apply(learner.params, seen(learner, observation))
-            action, log_prob = policy.sample_and_log_prob(seed=act_key)
-            return action, log_prob, value
-
-        def value_of(observation):
-            if config.group_size:  # nobody asks a critic
-                return jnp.zeros(jax.tree.leaves(observation)[0].shape[0])
-            return network.apply(learner.params, seen(learner, observation), method="value")
-
-        actor = state.actor
+        start = state.actor
         if config.group_size:
             rollout_key, group_key = jax.random.split(rollout_key)
-            actor = start_groups(actor, pool, group_key, config.group_size)
-        actor, transitions, trace, metrics = unroll(
-            env=env,
-            params=config.env_params,
-            actor=actor,
-            pool=pool,
-            key=rollout_key,
-            num_steps=config.num_steps,
-            act=act,
-            value_of=value_of,
-        )
+            start = start_groups(start, pool, group_key, config.group_size)
+        rollout = collect(env, network, learner, start, pool, rollout_key, config)
+        actor, transitions, trace, metrics = rollout
         num_levels = pool.learnable.shape[0]
         batch, outcome, moments, discounted = prepare(
             transitions,
@@ -128,6 +148,8 @@ def make_ppo(
             axis_name,
         )
         batch = dataclasses.replace(batch, observation=seen(learner, batch.observation))
+        if start.carry is not None:
+            batch = as_segments(batch, start, trace)
         rate = learning_rate(config, state.num_updates) if learner.rate is None else learner.rate
         learner, learn_metrics = learn(network, learner, batch, shuffle_key, rate, config, axis_name)
         progress = jnp.minimum((state.num_updates + 1) / config.total_updates, 1.0)
@@ -154,21 +176,28 @@ def make_ppo(
         )
         return state, sum_across(metrics, axis_name)
 
-    def policy(learner: Learner, observation: PyTree, key: jax.Array, deterministic: bool) -> jax.Array:
-        distribution, _ = network.apply(learner.params, seen(learner, observation))
-        return distribution.mode() if deterministic else distribution.sample(seed=key)
+    def policy(
+        learner: Learner, observation: PyTree, key: jax.Array, deterministic: bool, carry: PyTree = None
+    ) -> Any:
+        begins = jnp.zeros(jax.tree.leaves(observation)[0].shape[0], bool)
+        inputs = (carry, seen(learner, observation), begins)
+        after, distribution, _ = network.apply(learner.params, *inputs, method="step")
+        action = distribution.mode() if deterministic else distribution.sample(seed=key)
+        return action if carry is None else (action, after)
 
     def diagnose(state: TrainState, config: PPOConfig) -> Packed:
-        learner = state.learner
-        observation = seen(learner, probe(state.actor.observation))
-        (policy, _), inside = look_inside(network, learner.params, observation)
+        learner, actor = state.learner, state.actor
+        carry, observation, begins = probe((actor.carry, actor.observation, actor.episode_length == 0))
+        inputs = (carry, seen(learner, observation), begins)
+        (_, policy, _), inside = look_inside(network, learner.params, *inputs, method="step")
         gradients = gradient_metrics(learner.optimizer, learner.params)
         return sum_across(gradients | policy_metrics(policy) | inside, axis_name)
 
     return Algorithm(
         init=init,
-        update=update,
+        update=with_products(update),
         policy=policy,
         steps_per_update=lambda config: config.num_envs * config.num_steps,
         diagnose=diagnose,
+        initial_carry=network.initial_carry,
     )

@@ -64,8 +64,11 @@ class PPOConfig:
     """Parameters of the environment."""
 
 
-def check_ppo(config: PPOConfig, shards: int = 1) -> None:
-    """Raises ValueError, with one line that names the remedy, where a configuration cannot run."""
+def check_ppo(config: PPOConfig, shards: int = 1, whole_segments: bool = False) -> None:
+    """Raises ValueError, with one line that names the remedy, where a configuration cannot run.
+
+    With `whole_segments`, as networks with a memory learn from, minibatches are made of whole environments.
+    """
     for name in ("num_envs", "num_steps", "num_epochs", "num_minibatches"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name} = {getattr(config, name)} must be at least 1")
@@ -74,6 +77,11 @@ def check_ppo(config: PPOConfig, shards: int = 1) -> None:
             raise ValueError(f"{name} = {getattr(config, name)} must be 0 or more")
     _check_aids(config, shards)
     samples, parts = config.num_envs * config.num_steps, config.num_minibatches * shards
+    if whole_segments and config.num_envs % parts:
+        raise ValueError(
+            f"num_envs = {config.num_envs} is not divisible by num_minibatches = {config.num_minibatches}: "
+            f"a memory learns from whole segments, try num_envs = {-(-config.num_envs // parts) * parts}"
+        )
     if samples % parts:
         over = f" over {shards} devices" if shards > 1 else ""
         remedy = -(-samples // parts) * parts

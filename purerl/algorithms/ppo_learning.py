@@ -17,6 +17,7 @@ from purerl.levels import LevelTrace, level_outcome
 from purerl.metrics import Packed, as_means
 from purerl.normalize import Moments, update_moments
 from purerl.returns import gae, running_returns
+from purerl.rollout import ActorState
 from purerl.sharding import mean_across
 from purerl.types import LevelOutcome, PyTree, Transition
 
@@ -42,7 +43,11 @@ class Learner:
 
 @struct.dataclass
 class Batch:
-    """What the loss needs of each sample; leaves [B, ...]. Weights are 1 on average."""
+    """What the loss needs of each sample; leaves [B, ...]. Weights are 1 on average.
+
+    For a network with a memory they are segments of T steps, leaves [T, B, ...], with what was remembered
+    before them, `carry`, leaves [1, B, ...], and where in them episodes begin, bool [T, B].
+    """
 
     observation: PyTree
     action: jax.Array
@@ -51,6 +56,29 @@ class Batch:
     advantage: jax.Array
     target: jax.Array
     weight: jax.Array
+    carry: PyTree = None
+    begins: jax.Array | None = None
+
+
+def as_segments(batch: Batch, start: ActorState, trace: LevelTrace) -> Batch:
+    """The samples of a rollout, leaves [T, E, ...], for a network with a memory.
+
+    Args:
+        batch: the samples.
+        start: the environments as they were before the rollout.
+        trace: where episodes ended in it.
+    """
+    begins = jnp.concatenate([start.episode_length[None] == 0, trace.ended[:-1]])
+    carry = jax.tree.map(lambda leaf: leaf[None], start.carry)
+    return dataclasses.replace(batch, carry=carry, begins=begins)
+
+
+def judge(network: Any, params: PyTree, batch: Batch) -> tuple[Any, jax.Array]:
+    """The policy and the values of samples, [B], or of segments, [T, B]."""
+    if batch.carry is None:
+        return network.apply(params, batch.observation)
+    carry = jax.tree.map(lambda leaf: leaf[0], batch.carry)
+    return network.apply(params, batch.observation, carry, batch.begins)
 
 
 def learning_rate(config: PPOConfig, num_updates: jax.Array) -> jax.Array:
@@ -89,15 +117,16 @@ def ppo_loss(network: Any, params: PyTree, batch: Batch, config: PPOConfig) -> t
     """The loss of one microbatch, and what it tells about the update.
 
     Args:
-        network: `network.apply(params, observations) -> (distribution, values [B])`.
+        network: `network.apply(params, observations) -> (distribution, values [B])`; one with a memory takes
+            segments.
         params: its parameters.
-        batch: B samples.
+        batch: B samples, or segments.
         config: coefficients.
 
     Returns:
         Mean loss over the samples, float32 [], and the metrics of this microbatch.
     """
-    policy, value = network.apply(params, batch.observation)
+    policy, value = judge(network, params, batch)
     log_ratio = policy.log_prob(batch.action) - batch.log_prob
     policy_loss = losses.clipped_surrogate(log_ratio, batch.advantage, config.clip)
     value_loss = losses.clipped_value_loss(value, batch.value, batch.target, config.value_clip)
@@ -183,6 +212,7 @@ def learn(
         key=key,
         config=config,
         axis_name=axis_name,
+        whole_segments=batch.carry is not None,
     )
     if learner.rate is not None:
         kl = metrics["approx_kl"]

@@ -131,11 +131,11 @@ def make_pqn(
         epsilon = exploration_rate(config, state.num_updates / config.total_updates)
         learner, pool = dataclasses.replace(state.learner, epsilon=epsilon), state.curriculum.pool
 
-        def act(observation, act_key):
+        def act(carry, observation, begins, act_key):
             value = network.apply(learner.params, observation)
             rates = spread_rates(epsilon, config.epsilon_spread, value.shape[1])
             action = epsilon_greedy(value, act_key, rates)
-            return action, jnp.zeros(action.shape), value.max(0)
+            return carry, action, jnp.zeros(action.shape), value.max(0)
 
         actor, transitions, trace, metrics = unroll(
             env=env,
@@ -145,7 +145,7 @@ def make_pqn(
             key=rollout_key,
             num_steps=config.num_steps,
             act=act,
-            value_of=lambda observation: network.apply(learner.params, observation).max(0),
+            value_of=lambda carry, observation: network.apply(learner.params, observation).max(0),
         )
         # With max_a Q as the value of a state, advantage + value is the lambda-return above.
         advantage = gae(

@@ -9,11 +9,16 @@ from purerl.networks.actor_critic import (
     check_network,
     make_actor_critic,
 )
+from purerl.networks.memory import MemoryConfig, MemoryName
+from purerl.networks.memory_actor_critic import MemoryActorCritic, make_memory_actor_critic
 from purerl.networks.q_network import QNetwork, QNetworkConfig, make_q_network
 
 __all__ = [
     "ActorCritic",
     "GridNetworkName",
+    "MemoryActorCritic",
+    "MemoryConfig",
+    "MemoryName",
     "NetworkConfig",
     "NetworkName",
     "QNetwork",
@@ -21,5 +26,6 @@ __all__ = [
     "SetNetworkName",
     "check_network",
     "make_actor_critic",
+    "make_memory_actor_critic",
     "make_q_network",
 ]

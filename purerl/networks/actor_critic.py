@@ -131,8 +131,8 @@ def _make_recurrent(config: NetworkConfig, module_name: str) -> nn.Module:
     )
 
 
-class ActorCritic(nn.Module):
-    """A policy and a value for each observation of a batch.
+class Heads(nn.Module):
+    """The heads of a policy and a critic; what comes before them is made by those who inherit.
 
     Attributes:
         action_size: number of actions (discrete) or of action dimensions (continuous).
@@ -148,10 +148,7 @@ class ActorCritic(nn.Module):
     config: NetworkConfig
 
     def setup(self):
-        """Builds the encoders and the heads."""
-        self.actor_encoder = make_encoder(self.encoder, self.config, "actor_encoder")
-        if not self.config.shared_encoder:
-            self.critic_encoder = make_encoder(self.encoder, self.config, "critic_encoder")
+        """Builds the heads."""
         hidden = (self.config.head_width,) if self.config.head_width else ()
         self.actor_hidden = MLP(hidden, "tanh")
         self.critic_hidden = MLP(hidden, "tanh")
@@ -161,26 +158,54 @@ class ActorCritic(nn.Module):
             start = nn.initializers.constant(math.log(self.config.initial_std))
             self.log_std = self.param("log_std", start, (self.action_size,))
 
-    def __call__(self, observation: PyTree) -> tuple[distrax.Distribution, jax.Array]:
-        """Returns the policy, a batch of B distributions, and the values, float32 [B]."""
-        features = self.actor_encoder(observation)
-        out = self.actor_out(self.actor_hidden(features)).T  # [A, B] -> [B, A]
-        critic_features = features if self.config.shared_encoder else self.critic_encoder(observation)
-        return self._distribution(out), self._value_head(critic_features)
-
-    def value(self, observation: PyTree) -> jax.Array:
-        """Returns the values alone, float32 [B]."""
-        encoder = self.actor_encoder if self.config.shared_encoder else self.critic_encoder
-        return self._value_head(encoder(observation))
-
-    def _value_head(self, features: jax.Array) -> jax.Array:
-        return self.critic_out(self.critic_hidden(features))[0]
-
-    def _distribution(self, out: jax.Array) -> distrax.Distribution:
+    def policy_head(self, features: jax.Array) -> distrax.Distribution:
+        """The policy of features, float32 [W, ...]: a batch [...] of distributions."""
+        out = jnp.moveaxis(self.actor_out(self.actor_hidden(features)), 0, -1)  # [A, ...] -> [..., A]
         if self.discrete:
             return distrax.Categorical(logits=out)
         scale = jnp.broadcast_to(jnp.exp(self.log_std), out.shape)
         return distrax.MultivariateNormalDiag(out, scale)
+
+    def value_head(self, features: jax.Array) -> jax.Array:
+        """The values of features, float32 [W, ...]: float32 [...]."""
+        return self.critic_out(self.critic_hidden(features))[0]
+
+
+class ActorCritic(Heads):
+    """A policy and a value for each observation of a batch."""
+
+    def setup(self):
+        """Builds the encoders and the heads."""
+        super().setup()
+        self.actor_encoder = make_encoder(self.encoder, self.config, "actor_encoder")
+        if not self.config.shared_encoder:
+            self.critic_encoder = make_encoder(self.encoder, self.config, "critic_encoder")
+
+    def __call__(self, observation: PyTree) -> tuple[distrax.Distribution, jax.Array]:
+        """Returns the policy, a batch of B distributions, and the values, float32 [B]."""
+        features = self.actor_encoder(observation)
+        policy = self.policy_head(features)
+        critic_features = features if self.config.shared_encoder else self.critic_encoder(observation)
+        return policy, self.value_head(critic_features)
+
+    def value(self, observation: PyTree) -> jax.Array:
+        """Returns the values alone, float32 [B]."""
+        encoder = self.actor_encoder if self.config.shared_encoder else self.critic_encoder
+        return self.value_head(encoder(observation))
+
+    @nn.nowrap
+    def initial_carry(self, batch: int) -> None:
+        """There is nothing to remember."""
+
+    def step(
+        self, carry: None, observation: PyTree, begins: jax.Array
+    ) -> tuple[None, distrax.Distribution, jax.Array]:
+        """Carry, policy and values: the form that networks with a memory share."""
+        return carry, *self(observation)
+
+    def next_value(self, carry: None, observation: PyTree) -> jax.Array:
+        """The values of what follows, float32 [B]: the form that networks with a memory share."""
+        return self.value(observation)
 
 
 def make_actor_critic(

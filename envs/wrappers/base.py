@@ -1,0 +1,173 @@
+"""What the wrappers share: a state around a state, parameters around parameters, and more to be seen."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from purerl import spaces
+from purerl.types import Levels, PyTree, TokenGroup
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Wrapped:
+    """State of a wrapped environment.
+
+    Attributes:
+        inner: state of the environment.
+        hidden: what the wrapper adds to it.
+    """
+
+    inner: PyTree
+    hidden: PyTree
+
+    @property
+    def time(self) -> jax.Array:
+        """Steps since the episode began, as the environment counts them."""
+        return self.inner.time
+
+    def replace(self, **changes: Any) -> "Wrapped":
+        """The same state with other fields; `time` is the environment's."""
+        if "time" in changes:
+            inner: Any = changes.get("inner", self.inner)
+            changes["inner"] = inner.replace(time=changes.pop("time"))
+        return replace(self, **changes)
+
+
+class WrapperParams:
+    """Parameters of a wrapper; `inner` are those of the environment."""
+
+    inner: PyTree
+
+    @property
+    def max_steps_in_episode(self) -> Any:
+        """The environment's time limit."""
+        return self.inner.max_steps_in_episode
+
+
+@dataclass(frozen=True)
+class Wrapper:
+    """An environment in another one's place. What it changes, its subclasses say.
+
+    Attributes:
+        env: the environment.
+    """
+
+    env: Any
+
+    @property
+    def name(self) -> str:
+        """Names of wrapper and environment."""
+        return f"{type(self).__name__}-{self.env.name}"
+
+    @property
+    def num_actions(self) -> int:
+        """How many actions there are to choose from, or how many numbers an action has."""
+        return self.env.num_actions
+
+    @property
+    def default_params(self) -> Any:
+        """The default numbers, around those of the environment."""
+        raise NotImplementedError
+
+    def action_space(self, params: Any) -> Any:
+        """What `step_env` takes."""
+        return self.env.action_space(params.inner)
+
+    def is_truncated(self, state: Wrapped, params: Any) -> jax.Array:
+        """True where the environment's time limit cuts the episode: bool []."""
+        return self.env.is_truncated(state.inner, params.inner)
+
+    def begin(self, key: jax.Array, params: Any, observation: PyTree) -> PyTree:
+        """What the wrapper adds to a state at the start of an episode, whose first observation is given."""
+        raise NotImplementedError
+
+    def show(self, observation: PyTree, hidden: PyTree, params: Any) -> PyTree:
+        """What is seen in the place of the environment's observation."""
+        raise NotImplementedError
+
+    @property
+    def observe(self) -> Callable[[Wrapped, Any], PyTree] | None:
+        """`(state, params) -> observation`; None where the environment has no such method."""
+        return None if observer(self.env) is None else self._observe
+
+    def _observe(self, state: Wrapped, params: Any) -> PyTree:
+        return self.show(self.env.observe(state.inner, params.inner), state.hidden, params)
+
+    def reset_env(self, key: jax.Array, params: Any) -> tuple[PyTree, Wrapped]:
+        """Begins an episode: observation and state."""
+        inner_key, own_key = jax.random.split(key)
+        observation, inner = self.env.reset_env(inner_key, params.inner)
+        state = Wrapped(inner=inner, hidden=self.begin(own_key, params, observation))
+        return self.show(observation, state.hidden, params), state
+
+
+def observer(env: Any) -> Callable[[PyTree, Any], PyTree] | None:
+    """The method `observe(state, params)` of an environment; that of gymnax wants key and action."""
+    method = getattr(env, "observe", None)
+    return method if method is not None and len(inspect.signature(method).parameters) == 2 else None
+
+
+def append_features(observation: PyTree, features: jax.Array, name: str) -> PyTree:
+    """Shows more: K numbers at the end of the last axis of an array, or as one more token.
+
+    Args:
+        observation: an array [..., F], or a dict of token groups.
+        features: float32 [K].
+        name: of the token's group.
+    """
+    if isinstance(observation, dict):
+        kind = 1 + max(group.kind for group in observation.values())
+        token = TokenGroup(values=features[None], mask=jnp.ones(1, bool), kind=kind)
+        return observation | {name: token}
+    spread = jnp.broadcast_to(features, (*observation.shape[:-1], *features.shape))
+    return jnp.concatenate([observation.astype(jnp.float32), spread], axis=-1)
+
+
+def append_space(space: Any, num_features: int, name: str) -> Any:
+    """The space of `append_features` with K numbers in [-1, 1]."""
+    if hasattr(space, "spaces"):
+        kind = 1 + max(group.kind for group in space.spaces.values())
+        return spaces.Dict({**space.spaces, name: spaces.Tokens(1, num_features, kind)})
+    more = (*space.shape[:-1], num_features)
+    low, high = (
+        np.concatenate([np.broadcast_to(bound, space.shape), np.full(more, limit)], axis=-1)
+        for bound, limit in ((space.low, -1.0), (space.high, 1.0))
+    )
+    return spaces.Box(low, high, low.shape)
+
+
+def wrap_levels(wrapper: Wrapper, levels: Levels) -> Levels:
+    """The levels of a wrapped environment: its own, with what the wrapper adds to each drawn anew."""
+
+    def enter(key: jax.Array, states: PyTree, params: Any) -> Wrapped:
+        keys = jax.random.split(key, jax.tree.leaves(states)[0].shape[0])
+        observations = jax.vmap(partial(levels.observe, params=params.inner))(states)
+        hidden = jax.vmap(wrapper.begin, (0, None, 0))(keys, params, observations)
+        return Wrapped(inner=states, hidden=hidden)
+
+    def generate(key: jax.Array, params: Any, hardness: jax.Array) -> Wrapped:
+        inner_key, own_key = jax.random.split(key)
+        return enter(own_key, levels.generate(inner_key, params.inner, hardness), params)
+
+    def observe(state: Wrapped, params: Any) -> PyTree:
+        return wrapper.show(levels.observe(state.inner, params.inner), state.hidden, params)
+
+    def mutate(key: jax.Array, states: Wrapped, params: Any) -> Wrapped:
+        inner_key, own_key = jax.random.split(key)
+        assert levels.mutate is not None
+        return enter(own_key, levels.mutate(inner_key, states.inner, params.inner), params)
+
+    return Levels(
+        generate=generate,
+        observe=observe,
+        describe=lambda state, params: levels.describe(state.inner, params.inner),
+        fingerprint=lambda state: levels.fingerprint(state.inner),
+        mutate=mutate if levels.mutate else None,
+    )

@@ -1,0 +1,142 @@
+"""PPO with a memory, where history matters.
+
+    python experiments/ppo_memory.py --env RepeatPrevious --memory gru
+    python experiments/ppo_memory.py --env Bikkle-v0 --wrapper occlusion --memory transformer
+
+The policy knows the steps before, through a recurrent network or by attending to them; --memory none is the
+same without. A wrapper takes something away that only history can replace.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+from any_environment import World, make_environment, short_name
+
+import purerl  # noqa: F401  sets XLA's flags before JAX starts
+from envs.wrappers import HiddenDynamics, Occlusion, Retry
+from purerl import cli
+from purerl.algorithms.ppo import make_ppo
+from purerl.algorithms.ppo_config import PPOConfig, check_ppo
+from purerl.networks import (
+    MemoryConfig,
+    MemoryName,
+    NetworkConfig,
+    NetworkName,
+    make_memory_actor_critic,
+)
+from purerl.runs import Experiment, RunOptions, Steps
+from purerl.train import build_program, usable_devices
+
+
+@dataclass(frozen=True)
+class HistoryOptions:
+    """What the wrappers take away."""
+
+    share: float = 0.5
+    """Share of steps in which the observation, or each token, is not seen (occlusion)."""
+    length: int = 5
+    """Steps for which it stays unseen (occlusion)."""
+    max_rotation: float = 1.5708
+    """Largest angle, in radians, by which actions are turned (dynamics)."""
+    max_gain: float = 1.5
+    """Largest factor by which actions are scaled or divided (dynamics)."""
+    max_delay: int = 2
+    """Most steps by which actions are late (dynamics)."""
+    num_ways: int = 4
+    """Ways to try, of which one works (retry)."""
+
+
+@dataclass(frozen=True)
+class Config(RunOptions):
+    """Train a policy with a memory with PPO, evaluate it, and report."""
+
+    env: str = "RepeatPrevious"
+    """Name of the environment."""
+    wrapper: Literal["none", "occlusion", "dynamics", "retry"] = "none"
+    """What hides something of it."""
+    memory: MemoryName = "gru"
+    """Memory across steps."""
+    total_steps: Steps = 1_000_000
+    """Environment steps for each seed; 2e6 is understood."""
+    eval_episodes: int = 500
+    """Evaluation episodes for each seed."""
+    network: NetworkName | None = None
+    """Encoder of each observation; None: attention for tokens, else mlp."""
+    history: HistoryOptions = field(default_factory=HistoryOptions)
+    ppo: PPOConfig = field(
+        default_factory=lambda: PPOConfig(
+            num_envs=64,
+            num_steps=64,
+            num_epochs=4,
+            num_minibatches=8,
+            microbatch_size=0,
+            learning_rate=1e-3,
+        )
+    )
+    net: NetworkConfig = field(
+        default_factory=lambda: NetworkConfig(
+            width=64, num_layers=1, head_width=64, activation="tanh", shared_encoder=True
+        )
+    )
+    mem: MemoryConfig = field(default_factory=MemoryConfig)
+
+
+def wrap(env: Any, params: Any, wrapper: str, options: HistoryOptions) -> tuple[Any, Any]:
+    """An environment with something hidden, and its parameters.
+
+    Raises:
+        ValueError: one line, where the options cannot be meant.
+    """
+    if wrapper == "none":
+        return env, params
+    if wrapper == "occlusion":
+        wrapped = Occlusion(env)
+        wrapped_params = dataclasses.replace(
+            wrapped.default_params, inner=params, share=options.share, length=options.length
+        )
+    elif wrapper == "dynamics":
+        wrapped = HiddenDynamics(env, max_delay=options.max_delay)
+        wrapped_params = dataclasses.replace(
+            wrapped.default_params,
+            inner=params,
+            max_rotation=options.max_rotation,
+            max_gain=options.max_gain,
+        )
+    else:
+        wrapped = Retry(env, num_ways=options.num_ways)
+        wrapped_params = dataclasses.replace(wrapped.default_params, inner=params)
+    wrapped.check(wrapped_params)
+    return wrapped, wrapped_params
+
+
+def build(config: Config) -> Experiment:
+    """The experiment that a configuration describes; raises ValueError where it cannot be run."""
+    if config.eval_episodes < 1:
+        raise ValueError(f"eval_episodes = {config.eval_episodes} must be at least 1")
+    inner, inner_params = make_environment(config.env)
+    env, params = wrap(inner, inner_params, config.wrapper, config.history)
+    tokens = hasattr(env.observation_space(params), "spaces")
+    encoder = config.network or ("attention" if tokens else "mlp")
+    network = make_memory_actor_critic(env, params, encoder, config.net, config.memory, config.mem)
+    remembers = config.memory != "none"
+    ppo = config.ppo.replace(env_params=params)
+    check_ppo(ppo, whole_segments=remembers)
+    num_samples = ppo.num_envs if remembers else ppo.num_envs * ppo.num_steps
+    algorithm = make_ppo(env, network)
+    name = config.env if config.wrapper == "none" else f"{config.env} with {config.wrapper}"
+    world = World(name, env, params, algorithm.policy, config.eval_episodes, algorithm.initial_carry)
+    return Experiment(
+        name=f"ppo-memory-{short_name(config.env)}",
+        algorithm=algorithm,
+        algorithm_config=ppo,
+        num_devices=usable_devices(ppo.num_envs, num_samples, ppo.num_minibatches),
+        build_program=partial(build_program, partial(make_ppo, env, network), ppo),
+        evaluate=world.evaluate,
+        report=world.report,
+    )
+
+
+if __name__ == "__main__":
+    cli.main(Config, build, description=__doc__)

@@ -1,0 +1,160 @@
+"""An actor and a critic that remember: an encoder of each observation, a memory across steps, and heads.
+
+Axes: T time, B samples, W width; the leaves of a carry are [B, ...].
+"""
+
+from typing import Any
+
+import distrax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from purerl.networks.actor_critic import (
+    ActorCritic,
+    Heads,
+    NetworkConfig,
+    NetworkName,
+    make_actor_critic,
+    make_encoder,
+)
+from purerl.networks.layers import Dense
+from purerl.networks.memory import MemoryConfig, MemoryName, check_memory, make_memory
+from purerl.types import PyTree
+
+
+class Trunk(nn.Module):
+    """What comes before a head: an encoder, a map to the width of the memory, and the memory."""
+
+    encoder: NetworkName
+    config: NetworkConfig
+    memory: MemoryName
+    memory_config: MemoryConfig
+
+    def setup(self):
+        """Builds the three."""
+        self.encode = make_encoder(self.encoder, self.config, "encode")
+        self.embed = Dense(self.memory_config.width, scale=1.0)
+        self.remember = make_memory(self.memory, self.memory_config)
+
+    def step(self, carry: PyTree, observation: PyTree, begins: jax.Array) -> tuple[PyTree, jax.Array]:
+        """One step: the new carry, and features, float32 [W, B]."""
+        return self.remember.step(carry, self.embed(self.encode(observation)), begins)
+
+    def __call__(self, carry: PyTree, observation: PyTree, begins: jax.Array) -> jax.Array:
+        """A segment of observations [T, B, ...]: features, float32 [W, T, B]."""
+        samples = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), observation)
+        features = self.embed(self.encode(samples))  # [W, T * B]
+        return self.remember(carry, features.reshape(-1, *begins.shape), begins)
+
+
+class MemoryActorCritic(Heads):
+    """A policy and a value for each step of an episode, knowing the steps before.
+
+    Attributes:
+        memory: kind of the memory.
+        memory_config: its sizes.
+    """
+
+    memory: MemoryName
+    memory_config: MemoryConfig
+
+    def setup(self):
+        """Builds the trunks and the heads."""
+        super().setup()
+        settings = (self.encoder, self.config, self.memory, self.memory_config)
+        self.actor_trunk = Trunk(*settings)
+        if not self.config.shared_encoder:
+            self.critic_trunk = Trunk(*settings)
+
+    @nn.nowrap
+    def initial_carry(self, batch: int) -> dict[str, PyTree]:
+        """What B environments remember before their first step: nothing; leaves [B, ...]."""
+        shared = self.config.shared_encoder
+        names = ("actor",) if shared else ("actor", "critic")
+        memory = make_memory(self.memory, self.memory_config)
+        return {name: memory.initial(batch) for name in names}
+
+    def step(
+        self, carry: dict[str, PyTree], observation: PyTree, begins: jax.Array
+    ) -> tuple[dict[str, PyTree], distrax.Distribution, jax.Array]:
+        """One step of B environments.
+
+        Args:
+            carry: what they remember.
+            observation: leaves [B, ...].
+            begins: bool [B], True where an episode begins with this observation.
+
+        Returns:
+            What they remember afterwards, the policy, a batch [B] of distributions, and the values, float32
+            [B].
+        """
+        after = {}
+        after["actor"], features = self.actor_trunk.step(carry["actor"], observation, begins)
+        policy = self.policy_head(features)
+        if not self.config.shared_encoder:
+            after["critic"], features = self.critic_trunk.step(carry["critic"], observation, begins)
+        return after, policy, self.value_head(features)
+
+    def next_value(self, carry: dict[str, PyTree], observation: PyTree) -> jax.Array:
+        """The values, float32 [B], of observations that follow on what is remembered."""
+        name, trunk = ("actor", self.actor_trunk)
+        if not self.config.shared_encoder:
+            name, trunk = ("critic", self.critic_trunk)
+        begins = jnp.zeros(jax.tree.leaves(observation)[0].shape[0], bool)
+        return self.value_head(trunk.step(carry[name], observation, begins)[1])
+
+    def __call__(
+        self, observation: PyTree, carry: dict[str, PyTree], begins: jax.Array
+    ) -> tuple[distrax.Distribution, jax.Array]:
+        """A segment of T steps of B environments: what `step` gives, one step after another.
+
+        Args:
+            observation: leaves [T, B, ...].
+            carry: what was remembered before the segment.
+            begins: bool [T, B].
+
+        Returns:
+            The policy, a batch [T, B] of distributions, and the values, float32 [T, B].
+        """
+        features = self.actor_trunk(carry["actor"], observation, begins)
+        policy = self.policy_head(features)
+        if not self.config.shared_encoder:
+            features = self.critic_trunk(carry["critic"], observation, begins)
+        return policy, self.value_head(features)
+
+
+def make_memory_actor_critic(
+    env: Any,
+    params: Any,
+    name: NetworkName = "mlp",
+    config: NetworkConfig | None = None,
+    memory: MemoryName = "gru",
+    memory_config: MemoryConfig | None = None,
+) -> ActorCritic | MemoryActorCritic:
+    """A network that fits the action space of an environment; with memory "none", an `ActorCritic`.
+
+    Args:
+        env: an environment; its action space is discrete (has `n`) or a box.
+        params: its parameters.
+        name: encoder of each observation.
+        config: sizes of encoder and heads.
+        memory: kind of the memory.
+        memory_config: its sizes.
+
+    Raises:
+        ValueError: where encoder or memory cannot be built.
+    """
+    plain = make_actor_critic(env, params, name, config)
+    if memory == "none":
+        return plain
+    memory_config = memory_config or MemoryConfig()
+    check_memory(memory, memory_config)
+    return MemoryActorCritic(
+        action_size=plain.action_size,
+        discrete=plain.discrete,
+        encoder=name,
+        config=plain.config,
+        memory=memory,
+        memory_config=memory_config,
+    )

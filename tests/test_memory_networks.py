@@ -1,0 +1,127 @@
+"""Memories: stepping is the segment, nothing crosses the border of an episode, and all is remembered."""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from purerl.networks.memory import MemoryConfig, check_memory, make_memory
+from purerl.networks.memory_attention import to_key_order
+from purerl.networks.memory_linear import linear_recurrence
+from purerl.networks.memory_transformer import episode_ages
+
+NUM_STEPS, BATCH, WIDTH, LENGTH = 14, 3, 8, 4
+CONFIG = MemoryConfig(width=WIDTH, num_heads=2, length=LENGTH, feed_forward=8)
+NAMES = ("gru", "lstm", "transformer", "lru")
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def memory(request):
+    """A memory with parameters away from their start, a segment, and a carry from steps before it."""
+    module = make_memory(request.param, CONFIG)
+    keys = jax.random.split(jax.random.key(0), 5)
+    x = jax.random.normal(keys[0], (WIDTH, NUM_STEPS, BATCH))
+    begins = jax.random.bernoulli(keys[1], 0.2, (NUM_STEPS, BATCH)).at[0].set(jnp.array([True, False, False]))
+
+    @jax.jit
+    def prepare():
+        carry = module.initial(BATCH)
+        params = module.init(keys[2], carry, x[:, 0], begins[0], method="step")
+        params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(keys[3], leaf.shape), params)
+        before = jax.random.normal(keys[4], (LENGTH + 2, WIDTH, BATCH))
+        return params, step_through(module, params, carry, before, jnp.zeros((LENGTH + 2, BATCH), bool))[0]
+
+    params, carry = prepare()
+    return module, params, carry, x, begins
+
+
+def step_through(module, params, carry, x, begins):
+    """The carry after the steps of x, [T, W, B], and their results, [T, W, B]."""
+    step = lambda carry, at: module.apply(params, carry, *at, method="step")  # noqa: E731
+    return jax.lax.scan(step, carry, (x, begins))
+
+
+def test_stepping_equals_the_segment_with_episodes_that_begin_anywhere(memory):
+    module, params, carry, x, begins = memory
+    assert 3 < begins.sum() < NUM_STEPS * BATCH / 2
+    _, stepped = jax.jit(partial(step_through, module))(params, carry, jnp.moveaxis(x, 1, 0), begins)
+    segment = jax.jit(module.apply)(params, carry, x, begins)
+    np.testing.assert_allclose(jnp.moveaxis(stepped, 0, 1), segment, atol=1e-5)
+
+
+def test_information_never_crosses_the_border_of_an_episode_and_reaches_all_of_it(memory):
+    module, params, carry, x, _ = memory
+    begins = jnp.zeros((NUM_STEPS, BATCH), bool).at[6].set(True)
+
+    def sizes(step):
+        """Gradients of the result of one step by each step of the segment, [T]."""
+        out = lambda x: jnp.sin(module.apply(params, carry, x, begins)[:, step]).sum()  # noqa: E731
+        return jnp.abs(jax.grad(out)(x)).sum((0, 2))
+
+    late, last_before = jax.jit(sizes, static_argnums=0)(8), jax.jit(sizes, static_argnums=0)(5)
+    assert (late[:6] == 0).all()
+    assert (late[6:9] > 1e-6).all()
+    assert (late[9:] == 0).all()
+    assert (last_before[1:6] > 1e-6).all()
+    assert (last_before[6:] == 0).all()
+
+
+def test_what_was_remembered_before_counts_where_the_episode_goes_on_and_not_where_one_begins(memory):
+    module, params, carry, x, begins = memory
+    # The first of the three environments begins an episode with the segment, the others go on.
+    scaled = jax.tree.map(lambda leaf: 2 * leaf if leaf.dtype == jnp.float32 else leaf, carry)
+    run = jax.jit(lambda carry: module.apply(params, carry, x, begins)[:, 0])
+    change = jnp.abs(run(scaled) - run(carry)).max(0)
+    assert change[0] == 0
+    assert (change[1:] > 1e-4).all()
+
+
+def test_the_transformer_sees_as_far_as_its_memory_and_its_layers_and_no_farther():
+    # Each of L layers looks M steps back, so L M in all.
+    module = make_memory("transformer", dataclasses.replace(CONFIG, num_layers=2))
+    x = jax.random.normal(jax.random.key(0), (WIDTH, NUM_STEPS, 1))
+    begins = jnp.zeros((NUM_STEPS, 1), bool)
+    carry = module.initial(1)
+    params = module.init(jax.random.key(1), carry, x[:, 0], begins[0], method="step")
+    out = lambda x: jnp.sin(module.apply(params, carry, x, begins)[:, 12]).sum()  # noqa: E731
+    reach = jnp.abs(jax.jit(jax.grad(out))(x)).sum((0, 2))
+    assert (reach[: 12 - 2 * LENGTH] == 0).all()
+    assert (reach[12 - 2 * LENGTH : 13] > 0).all()
+
+
+def test_ages_count_the_steps_of_the_episode_up_to_the_limit():
+    begins = jnp.array([[0, 0, 1, 0, 0, 0], [1, 0, 0, 0, 0, 0]], bool).T
+    ages = episode_ages(begins, jnp.array([2, 5]), 3)
+    np.testing.assert_array_equal(ages.T, [[2, 3, 0, 1, 2, 3], [0, 1, 2, 3, 3, 3]])
+
+
+def test_distances_become_keys():
+    # Two steps after two remembered ones: step t sees keys t, t + 1 and t + 2, the last is itself.
+    by_distance = jnp.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    np.testing.assert_array_equal(to_key_order(by_distance, 4), [[1, 2, 3, 0], [0, 4, 5, 6]])
+
+
+def test_a_linear_recurrence_is_solved_as_a_loop_would():
+    a, b, s = (jax.random.normal(jax.random.key(i), (2, 3, 7, 2)) for i in range(3))
+    found = jax.jit(linear_recurrence)((a[0], a[1]), (b[0], b[1]), (s[0, :, 0], s[1, :, 0]))
+    decay, inputs = np.asarray(a[0] + 1j * a[1]), np.asarray(b[0] + 1j * b[1])
+    state = np.asarray(s[0, :, 0] + 1j * s[1, :, 0])
+    for t in range(7):
+        state = decay[:, t] * state + inputs[:, t]
+        np.testing.assert_allclose(found[0][:, t] + 1j * found[1][:, t], state, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_heads": 3}, "num_heads = 3 does not divide width = 8"),
+        ({"length": 0}, "memory length = 0 must be at least 1"),
+        ({"max_radius": 1.0}, "max_radius = 1.0 must rise"),
+    ],
+)
+def test_memories_that_cannot_be_built_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        check_memory("transformer", dataclasses.replace(CONFIG, **changes))
