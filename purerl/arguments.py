@@ -22,6 +22,7 @@ from purerl.errors import UserError
 from purerl.runs import HOST_OPTIONS, RunOptions
 
 C = TypeVar("C", bound=RunOptions)
+T = TypeVar("T")
 
 # What tyro calls a value, in the words of a message: one of them, several of them.
 _WORDS = {
@@ -62,13 +63,33 @@ def parse(
         UserError: an option is unknown, misspelt or has a wrong value.
     """
     tokens = list(sys.argv[1:] if argv is None else argv)
-    if "-h" in tokens or "--help" in tokens:
-        print(_wrapped(inspect.cleandoc(description or config_class.__doc__ or "")), end="\n\n")
+    _describe(tokens, description or config_class.__doc__ or "")
     parsed = _parse_with_tyro(_with_run_choices(config_class), tokens)
     given = tuple(_option_names(tokens))
     request = Request(config=parsed.config, given=given, resume=parsed.resume, eval_only=parsed.eval_only)
     _check_choices(request)
     return request
+
+
+def parse_alone(options_class: type[T], description: str, argv: Sequence[str] | None = None) -> T:
+    """Read the command line of a command that is no experiment; `--help` prints and exits.
+
+    Args:
+        options_class: dataclass with a default for each field.
+        description: first paragraph of the help.
+        argv: arguments, without the name of the program; None: those of the process.
+
+    Raises:
+        UserError: an option is unknown, misspelt or has a wrong value.
+    """
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    _describe(tokens, description)
+    return _parse_with_tyro(options_class, tokens)
+
+
+def _describe(tokens: list[str], description: str) -> None:
+    if "-h" in tokens or "--help" in tokens:
+        print(_wrapped(inspect.cleandoc(description)), end="\n\n")
 
 
 def _wrapped(text: str) -> str:

@@ -10,9 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from purerl.logging.progress import short
+from purerl.figures import INK, PALE, QUIET, STRONG, steps_below, style
 
 _LARGE = "episode_return"
 _LEVELS = "level_"
@@ -31,8 +30,6 @@ _FIRST = (
 _TITLES = {"approx_kl": "approximate KL"}
 _UPPER = ("_q50", "_q90")
 _COLUMNS = 4
-_INK, _PALE, _GRID = "#2b2d42", "#66748a", "#e8ebf0"
-_STRONG, _QUIET = "#d1495b", "#30638e"
 
 
 def plot_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
@@ -60,7 +57,7 @@ def plot_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     for index, name in enumerate(small):
         row, column = divmod(index, _COLUMNS)
         _draw(figure.add_subplot(grid[large_rows + row, column]), steps, _values(lines, name), name)
-    figure.supxlabel("environment steps of each seed", fontsize=9, color=_INK)
+    figure.supxlabel("environment steps of each seed", fontsize=9, color=INK)
     FigureCanvasAgg(figure).print_png(path)
 
 
@@ -87,10 +84,10 @@ def plot_levels(path: Path, lines: Sequence[dict[str, Any]]) -> None:
         axes.set_xlim(0, steps[-1] * 1.01)
         if f"{panel}_q10" in names:
             low, median, high = (_values(lines, panel + end).mean(1) for end in ("_q10", *_UPPER))
-            axes.fill_between(steps, low, high, color=_QUIET, alpha=0.2, linewidth=0)
+            axes.fill_between(steps, low, high, color=QUIET, alpha=0.2, linewidth=0)
         else:
             median = _values(lines, panel).mean(1)
-        axes.plot(steps, median, color=_QUIET, linewidth=1.6, solid_capstyle="round")
+        axes.plot(steps, median, color=QUIET, linewidth=1.6, solid_capstyle="round")
     figure.supxlabel("environment steps; line: median of the levels drawn, band: 10 % to 90 %", fontsize=9)
     FigureCanvasAgg(figure).print_png(path)
 
@@ -110,10 +107,10 @@ def _draw(axes: Axes, steps: np.ndarray, values: np.ndarray, name: str) -> None:
     axes.set_xlim(0, steps[-1] * 1.01)
     has_value = np.isfinite(values).any(axis=1)
     if not has_value.any():
-        axes.text(0.5, 0.5, "no value", transform=axes.transAxes, ha="center", va="center", color=_PALE)
+        axes.text(0.5, 0.5, "no value", transform=axes.transAxes, ha="center", va="center", color=PALE)
         return
     steps, values = steps[has_value], values[has_value]
-    color = _STRONG if name == _LARGE else _QUIET
+    color = STRONG if name == _LARGE else QUIET
     num_seeds = values.shape[1]
     if num_seeds > 1:
         low, lower, upper, high = np.nanpercentile(values, [0, 25, 75, 100], axis=1)
@@ -126,32 +123,23 @@ def _draw(axes: Axes, steps: np.ndarray, values: np.ndarray, name: str) -> None:
 
 
 def _annotate(axes: Axes, steps: np.ndarray, mean: np.ndarray, num_seeds: int) -> None:
-    axes.plot(steps[-1], mean[-1], "o", color=_STRONG, markersize=5, clip_on=False, zorder=3)
+    axes.plot(steps[-1], mean[-1], "o", color=STRONG, markersize=5, clip_on=False, zorder=3)
     axes.annotate(
         f"{mean[-1]:.4g}",
         (steps[-1], mean[-1]),
         xytext=(8, 0),
         textcoords="offset points",
         va="center",
-        color=_STRONG,
+        color=STRONG,
         fontweight="bold",
         annotation_clip=False,
     )
     if num_seeds > 1:
         legend = f"line: mean of {num_seeds} seeds, dark band: middle half, pale band: all"
-        axes.set_title(legend, loc="right", fontsize=8.5, color=_PALE)
+        axes.set_title(legend, loc="right", fontsize=8.5, color=PALE)
 
 
 def _style(axes: Axes, name: str) -> None:
-    title = _TITLES.get(name, name.replace("_", " "))
-    size = 13 if name == _LARGE else 9.5
-    axes.set_title(title, loc="left", fontsize=size, color=_INK, fontweight="bold")
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(_PALE)
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=_PALE, labelsize=8, length=0)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-    axes.xaxis.set_major_locator(MaxNLocator(6 if name == _LARGE else 3))
-    axes.yaxis.set_major_locator(MaxNLocator(5 if name == _LARGE else 4))
+    is_large = name == _LARGE
+    style(axes, _TITLES.get(name, name.replace("_", " ")), large=is_large)
+    steps_below(axes, 6 if is_large else 3)
