@@ -140,7 +140,7 @@ def _task(name: str, metric: str, members: Sequence[Run], skipped: list[Skipped]
     options = _differences(firsts)
     labels = _labels(firsts, options)
     groups = [
-        _group(label, runs, metric, skipped) for label, runs in zip(labels, together.values(), strict=True)
+        group_of(label, runs, metric, skipped) for label, runs in zip(labels, together.values(), strict=True)
     ]
     order = sorted(range(len(groups)), key=lambda index: -_rank(groups[index]))
     return Task(
@@ -186,7 +186,8 @@ def _labels(firsts: Sequence[Run], options: dict[str, list[str | None]]) -> list
     return names if len(set(names)) == len(names) else [str(run.path) for run in firsts]
 
 
-def _group(label: str, members: Sequence[Run], metric: str, skipped: list[Skipped]) -> Group:
+def group_of(label: str, members: Sequence[Run], metric: str, skipped: list[Skipped]) -> Group:
+    """Runs with one configuration as a group; seeds that are there twice are named in `skipped`."""
     steps = np.unique(np.concatenate([run.steps for run in members]))
     values: list[np.ndarray] = []
     seconds: list[np.ndarray] = []
