@@ -92,6 +92,7 @@ def train_population(
     runs.check_options(config)
     check_options(options, config)
     known = typed(space, type(config))
+    _check_space(known)
     settings = draw(known, "sobol", options.num_members, options.sample_seed)
     members = make_members(config, build, settings)
     _leaves(members, known)
@@ -183,12 +184,7 @@ def check_options(options: PopulationOptions, config: RunOptions) -> None:
         )
 
 
-def _leaves(members: list[Member], space: Space) -> dict[str, str]:
-    """The option behind each leaf of the configuration that varies.
-
-    Raises:
-        UserError: an option cannot change while the program runs.
-    """
+def _check_space(space: Space) -> None:
     if not space:
         raise UserError(
             "there is nothing to explore; say so with --sweep.OPTION, as --sweep.ppo.gamma uniform:0.9:1"
@@ -198,6 +194,14 @@ def _leaves(members: list[Member], space: Space) -> dict[str, str]:
             raise UserError(
                 f"--sweep.{name} must be a range, log:LOW:HIGH or uniform:LOW:HIGH, to be explored"
             )
+
+
+def _leaves(members: list[Member], space: Space) -> dict[str, str]:
+    """The option behind each leaf of the configuration that varies.
+
+    Raises:
+        UserError: an option cannot change while the program runs.
+    """
     varied = varied_leaves(members) if len(buckets(members)) == 1 else {}
     found = {}
     for name in space:
@@ -219,6 +223,8 @@ def _leaves(members: list[Member], space: Space) -> dict[str, str]:
 
 
 def _measure(members: list[Member], options: PopulationOptions, console: Console) -> int:
+    if options.width:
+        return options.width
     console.print(
         f"population: {len(members)} members; measuring how many to run side by side ...", highlight=False
     )

@@ -42,7 +42,10 @@ class Run(NamedTuple):
 
     @property
     def finished(self) -> bool:
-        """Whether training came to its end."""
+        """Whether training came to its end: to the last step, or to the failure of all seeds."""
+        failed = self.summary.get("failed_seeds") or []
+        if failed and set(failed) == set(self.seeds):
+            return True
         total = self.config.get("total_steps")
         return bool(self.steps[-1] >= total) if isinstance(total, int) else bool(self.summary)
 

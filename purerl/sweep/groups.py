@@ -72,6 +72,8 @@ def train_group(group: Group, program: Program) -> None:
             chunk = _run(group, program, state, chunks_done, lambda: bool(received))
     except loop.NotFiniteError as error:
         say(f"every run of {group.label} has failed: {one_line(error)}")
+        for session in group.sessions:
+            _record_failure(group, session, program)
     except OSError as error:
         if not files.is_storage_error(error):
             raise
@@ -87,9 +89,21 @@ def train_group(group: Group, program: Program) -> None:
         files.write_json(session.run_dir / runs.SUMMARY_FILE, _summary(session, program))
 
 
+def _record_failure(group: Group, session: Session, program: Program) -> None:
+    """A last line for a member whose runs have all failed."""
+    metrics = group.files_of(session).metrics
+    lines = records.read(metrics)
+    names = lines[-1]["metrics"] if lines else [session.experiment.return_metric]
+    nothing = np.full(group.num_seeds, np.nan)
+    seeds = tuple(range(group.num_seeds))
+    report = Report(len(lines) + 1, dict.fromkeys(names, nothing), seeds, 0.0)
+    with metrics.open("a") as stream:
+        records.append(stream, recorder.metrics_line(plan_of(session, program), report))
+
+
 def _summary(session: Session, program: Program) -> dict[str, Any]:
     lines = records.read(session.run_dir / runs.METRICS_FILE)
-    if len(lines) == program.num_chunks:
+    if len(lines) == program.num_chunks and len(lines[-1]["failed_seeds"]) < session.options.num_seeds:
         return summary_of(session, program)
     seeds = list(range(session.options.seed, session.options.seed + session.options.num_seeds))
     return {"seeds": seeds, "failed_seeds": seeds, **runs.versions(), **runs.machine()}
