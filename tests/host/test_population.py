@@ -140,7 +140,7 @@ def program():
 
 @pytest.mark.parametrize("seed", [0, 100, 200, 300])
 def test_a_population_beats_random_search_at_equal_budget_where_the_optimum_moves(program, seed):
-    # The same members, first rates, updates and noise. A rate that stays is near the optimum a fifth of the time.
+    # The same members, first rates, updates and noise; a fixed rate is near the optimum in a fifth of all.
     rates = [setting["rate"] for setting in draw({"rate": SPACE["tracker.rate"]}, "random", 10, seed)]
     members = Members(range(seed, seed + 10), {"rate": np.array(rates)})
     values = program.place(members.varied)
