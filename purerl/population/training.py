@@ -134,7 +134,9 @@ def resume(
     leaves = _leaves(members, ranges)
     experiment = members[0].experiment
     console = console or Console()
-    console.print(f"{experiment.name}: compiling for {len(members)} members ...", highlight=False)
+    console.print(
+        f"{experiment.name}: compiling for {len(members)} members ...", highlight=False, soft_wrap=True
+    )
     seeds = range(config.seed, config.seed + len(members))
     rows = Members(seeds=seeds, varied={path: varied_leaves(members)[path] for path in leaves})
     program = experiment.build_program(
@@ -230,7 +232,7 @@ def _measure(members: list[Member], options: PopulationOptions, console: Console
     )
     first = members[0]
     width = measure_width(first, members, first.experiment.num_devices, options.width).width
-    console.print(f"population: {width} side by side", highlight=False)
+    console.print(f"population: {width} side by side", highlight=False, soft_wrap=True)
     return width
 
 

@@ -20,7 +20,7 @@ def draw_curves(path: Path, task: Task, threshold: float) -> None:
     """Interquartile mean over seeds with its interval, over steps and, where times are known, seconds."""
     timed = [group for group in task.groups if np.isfinite(group.seconds[-1]).any()]
     columns = 2 if timed else 1
-    figure = Figure(figsize=(6.2 * columns, 4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(6.2 * columns, 4.4), dpi=120, layout="constrained")
     axes = figure.subplots(1, columns, squeeze=False)[0]
     curves = [interquartile_interval(group.values) for group in task.groups]
     for index in reversed(range(len(task.groups))):
@@ -66,7 +66,15 @@ def _mean_seconds(group: Group) -> np.ndarray:
 def _legend(axes: Axes, groups: Sequence[Group]) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if len(groups) > 1 and handles:
-        axes.legend(handles[::-1], labels[::-1], frameon=False, fontsize=8, labelcolor=INK)
+        axes.get_figure().legend(  # type: ignore[union-attr]
+            handles[::-1],
+            labels[::-1],
+            loc="outside lower center",
+            ncols=4 if axes.get_figure().get_figwidth() > 10 else 2,  # type: ignore[union-attr]
+            frameon=False,
+            fontsize=8,
+            labelcolor=INK,
+        )
 
 
 def draw_scores(path: Path, scores: Sequence[Score], metric: str) -> None:
@@ -87,7 +95,7 @@ def draw_scores(path: Path, scores: Sequence[Score], metric: str) -> None:
 
 def draw_reached(path: Path, task: Task, reached: Sequence[Reached], threshold: float) -> None:
     """The share of seeds that have reached the threshold, over environment steps."""
-    figure = Figure(figsize=(7.5, 3.2), dpi=120, layout="constrained")
+    figure = Figure(figsize=(7.5, 3.8), dpi=120, layout="constrained")
     axes = figure.subplots()
     longest = max(group.steps[-1] for group in task.groups)
     for index in reversed(range(len(reached))):

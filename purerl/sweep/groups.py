@@ -65,6 +65,7 @@ def train_group(group: Group, program: Program) -> None:
         raise UserError(f"{saved.path} is of another group; the sweep has been changed, start a new one")
     chunks_done = saved.chunk if saved else 0
     state = checkpoint.restore(saved, program.state_shape) if saved else program.begin(group.rows)
+    state = jax.block_until_ready(state)
     say = lambda sentence: group.console.print(sentence, style="yellow", highlight=False, soft_wrap=True)  # noqa: E731
     last_words = f"stopped; {group.how_to_go_on}"
     try:

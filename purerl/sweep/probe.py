@@ -13,7 +13,7 @@ from purerl.sweep.settings import Member, rows
 from purerl.train import Members, Program
 
 _FACTOR = 4
-_REPEATS = 3
+_REPEATS = 5
 _WORTH = 0.95
 _SHARE_OF_MEMORY = 0.7
 
@@ -103,7 +103,8 @@ def _one_update(member: Member, part: Members, num_devices: int, width: int) -> 
 
 
 def _time_of_update(program: Program) -> float:
-    state, _ = program.chunk(program.init())
+    # Nothing else may be asked of the devices while they wait for each other in a chunk.
+    state, _ = jax.block_until_ready(program.chunk(jax.block_until_ready(program.init())))
     # Off-policy learners begin to learn after a while: pretend that it has passed.
     late = jnp.full_like(state.num_updates, 2**12)
     late = jax.block_until_ready(jax.device_put(late, state.num_updates.sharding))

@@ -144,10 +144,14 @@ def _lay_out(found: Sequence[list[Member]], options: SweepOptions, console: Cons
     sentence = (
         f"{sum(map(len, found))} members x {num_seeds} seeds in {len(found)} program{'s' * (len(found) > 1)}"
     )
-    console.print(f"sweep: {sentence}; measuring how many to run side by side ...", highlight=False)
+    console.print(
+        f"sweep: {sentence}; measuring how many to run side by side ...", highlight=False, soft_wrap=True
+    )
     width = measure_width(first[0], first, num_devices, options.width)
     sizes = [members_in_memory(width, len(bucket), num_seeds, options.group_size) for bucket in found]
-    console.print(f"sweep: {_say(width)}; {max(sizes)} members in memory together", highlight=False)
+    console.print(
+        f"sweep: {_say(width)}; {max(sizes)} members in memory together", highlight=False, soft_wrap=True
+    )
     return {
         "num_devices": num_devices,
         "width": width.width,
@@ -185,7 +189,7 @@ def _train(sweep: Sweep) -> list[Score]:
 
 
 def _compile(sweep: Sweep, member: Member, padded: Members) -> Program:
-    sweep.console.print(f"{member.experiment.name}: compiling ...", highlight=False)
+    sweep.console.print(f"{member.experiment.name}: compiling ...", highlight=False, soft_wrap=True)
     return member.experiment.build_program(
         total_steps=member.config.total_steps,
         num_devices=sweep.layout["num_devices"],
