@@ -78,7 +78,7 @@ class Program(NamedTuple):
     num_devices: int
     begin: Callable[[Members], TrainState]
     place: Callable[[dict[str, Any]], dict[str, jax.Array]]
-    advance: Callable[[TrainState, dict[str, Any]], tuple[TrainState, Metrics]]
+    advance: Callable[[TrainState, dict[str, Any]], tuple[TrainState, Packed]]
     num_bytes: tuple[int, int]
 
 

@@ -20,8 +20,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from purerl.metrics import Packed, pack, unpack
 from purerl.sweep.space import LogUniform, Uniform
-from purerl.types import Mean, Metrics, PyTree, TrainState
+from purerl.types import Mean, PyTree, TrainState
 
 PARENT, SCORE, VALUE = "population_parent", "population_score", "population_value_"
 """Names under which the lineage leaves the device among the metrics."""
@@ -88,12 +89,12 @@ class Rules(NamedTuple):
     options: PopulationOptions
 
 
-def evolve(population: Population, metrics: Metrics, rules: Rules) -> tuple[Population, Metrics]:
+def evolve(population: Population, packed: Packed, rules: Rules) -> tuple[Population, Packed]:
     """Exploits and explores where that is due.
 
     Args:
         population: after a chunk.
-        metrics: of that chunk, [M] by name.
+        packed: metrics of that chunk, [M].
         rules: how.
 
     Returns:
@@ -104,7 +105,7 @@ def evolve(population: Population, metrics: Metrics, rules: Rules) -> tuple[Popu
     key, choice_key, change_key = jax.random.split(population.key, 3)
     num_chunks = population.num_chunks + 1
     due = num_chunks % options.exploit_every == 0
-    metrics = {name: finite_mean(mean) for name, mean in metrics.items()}
+    metrics = {name: finite_mean(mean) for name, mean in unpack(packed).items()}
     score = jax.tree.map(jnp.add, population.score, metrics[rules.metric])
     merit = merits(score, population.learner)
     members = jnp.arange(merit.shape[0])
@@ -122,7 +123,7 @@ def evolve(population: Population, metrics: Metrics, rules: Rules) -> tuple[Popu
         key=key,
         num_chunks=num_chunks,
     )
-    return evolved, metrics
+    return evolved, pack(metrics)
 
 
 def finite_mean(mean: Mean) -> Mean:

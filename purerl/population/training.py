@@ -6,41 +6,36 @@ hyperparameters from then on.
 """
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from rich.console import Console
 
 from purerl import checkpoint, files, interrupt, loop, runs, serialization
-from purerl.errors import Interrupted, UserError
+from purerl.errors import Interrupted
 from purerl.logging import recorder, records, sinks
 from purerl.loop import Report
-from purerl.plots import plot_curves
+from purerl.population.checks import check_options, check_space, leaves_of
+from purerl.population.ending import finish
 from purerl.population.evolution import (
-    PARENT,
-    SCORE,
-    VALUE,
     Population,
     PopulationOptions,
     Rules,
     begin,
     evolve,
 )
-from purerl.population.schedules import draw_schedules
+from purerl.population.lineage import LINEAGE_FILE, append_line, lineage_line
 from purerl.runs import RunOptions, Session
-from purerl.session import plan_of, summary_of
+from purerl.session import plan_of
 from purerl.sweep.probe import measure_width
-from purerl.sweep.settings import Build, Member, buckets, make_members, typed, varied_leaves
-from purerl.sweep.space import Choice, Space, draw
+from purerl.sweep.settings import Build, Member, make_members, typed, varied_leaves
+from purerl.sweep.space import LogUniform, Space, Uniform, draw
 from purerl.sweep.training import SCHEMA_VERSION, read_sweep
 from purerl.train import Members, Program
 
 POPULATION_FILE = "population.json"
-LINEAGE_FILE = "lineage.jsonl"
 _CHECKPOINTS = 10
 
 
@@ -92,10 +87,10 @@ def train_population(
     runs.check_options(config)
     check_options(options, config)
     known = typed(space, type(config))
-    _check_space(known)
+    check_space(known)
     settings = draw(known, "sobol", options.num_members, options.sample_seed)
     members = make_members(config, build, settings)
-    _leaves(members, known)
+    leaves_of(members, known)
     width = _measure(members, options, console)
     whole = dataclasses.replace(config, num_seeds=options.num_members)
     run_dir = runs.new_directory(whole, f"population-{members[0].experiment.name}")
@@ -121,17 +116,16 @@ def resume(
     script: str = "SCRIPT",
 ) -> dict[str, Any]:
     """Goes on with a population from its newest checkpoint, or begins it where there is none."""
-    from purerl.sweep import space as spaces  # noqa: PLC0415
-
     saved = read_sweep(run_dir, POPULATION_FILE)
     config = runs.read_config(run_dir, config_class, "--resume")
     ranges = {
-        name: getattr(spaces, row["kind"])(row["low"], row["high"]) for name, row in saved["ranges"].items()
+        name: (LogUniform if row["kind"] == "LogUniform" else Uniform)(row["low"], row["high"])
+        for name, row in saved["ranges"].items()
     }
     options = PopulationOptions(**saved["options"])
     settings = [serialization.decode(setting) for setting in saved["settings"]]
     members = make_members(dataclasses.replace(config, num_seeds=1), build, settings)
-    leaves = _leaves(members, ranges)
+    leaves = leaves_of(members, ranges)
     experiment = members[0].experiment
     console = console or Console()
     console.print(
@@ -156,72 +150,6 @@ def resume(
             how_to_go_on=f"go on with: python -m purerl.population {script} --resume {run_dir}",
         )
     )
-
-
-def check_options(options: PopulationOptions, config: RunOptions) -> None:
-    """Raises UserError where a population cannot be trained so."""
-    within = {
-        "num_members": options.num_members >= 2,
-        "exploit_every": options.exploit_every >= 1,
-        "truncation": 0 < options.truncation <= 0.5,
-        "factor": 0 < options.factor < 1,
-        "step": 0 < options.step <= 1,
-        "resample": 0 <= options.resample <= 1,
-    }
-    ranges = {
-        "num_members": "at least 2",
-        "exploit_every": "at least 1",
-        "truncation": "above 0, and at most 0.5",
-        "factor": "between 0 and 1",
-        "step": "above 0, and at most 1",
-        "resample": "between 0 and 1",
-    }
-    for name, is_within in within.items():
-        if not is_within:
-            value = getattr(options, name)
-            raise UserError(f"--{name.replace('_', '-')} is {value}; it must be {ranges[name]}")
-    if config.num_seeds != 1:
-        raise UserError(
-            "--num-seeds has no meaning here: each member has a seed of its own; use --num-members"
-        )
-
-
-def _check_space(space: Space) -> None:
-    if not space:
-        raise UserError(
-            "there is nothing to explore; say so with --sweep.OPTION, as --sweep.ppo.gamma uniform:0.9:1"
-        )
-    for name, values in space.items():
-        if isinstance(values, Choice):
-            raise UserError(
-                f"--sweep.{name} must be a range, log:LOW:HIGH or uniform:LOW:HIGH, to be explored"
-            )
-
-
-def _leaves(members: list[Member], space: Space) -> dict[str, str]:
-    """The option behind each leaf of the configuration that varies.
-
-    Raises:
-        UserError: an option cannot change while the program runs.
-    """
-    varied = varied_leaves(members) if len(buckets(members)) == 1 else {}
-    found = {}
-    for name in space:
-        path = name.rpartition(".")[2]
-        asked = np.array([member.setting[name] for member in members])
-        if (
-            path not in varied
-            or not np.issubdtype(varied[path].dtype, np.floating)
-            or (varied[path] != asked).any()
-        ):
-            raise UserError(f"--sweep.{name} cannot change while the program runs; sweep it instead")
-        found[path] = name
-    others = sorted(set(varied) - set(found))
-    if others:
-        raise UserError(
-            f"what is explored also changes {', '.join(others)}, which cannot follow; sweep it instead"
-        )
-    return found
 
 
 def _measure(members: list[Member], options: PopulationOptions, console: Console) -> int:
@@ -269,7 +197,8 @@ def _train(training: Training) -> dict[str, Any]:
         stop = Interrupted(f"stopped and saved after chunk {outcome.chunk}; {training.how_to_go_on}")
         stop.exit_code = 128 + received[0]
         raise stop
-    return _finish(training, outcome.state)  # type: ignore[arg-type]
+    names, ranges = training.names, training.rules.ranges
+    return finish(session, program, outcome.state, names, ranges)  # type: ignore[arg-type]
 
 
 def replicated_beside(population: Population, program: Program) -> Population:
@@ -295,7 +224,7 @@ def _loop(
     )
     if not lineage.exists() or not lineage.stat().st_size:
         first = {training.names[path]: values for path, values in training.members.varied.items()}
-        _append(lineage, {"chunk": 0, "env_steps": 0, "scores": None, "parents": None, "values": first})
+        append_line(run_dir, {"chunk": 0, "env_steps": 0, "scores": None, "parents": None, "values": first})
     plan = plan_of(session, program)
     metrics = recorder.Files(metrics=run_dir / runs.METRICS_FILE, timing=run_dir / runs.TIMING_FILE)
     env_steps = chunks_done * plan.steps_per_chunk
@@ -317,7 +246,7 @@ def _loop(
 
         def report(found: Report) -> None:
             if found.chunk % training.rules.options.exploit_every == 0:
-                _append(lineage, _lineage_line(training, found, plan.steps_per_chunk))
+                append_line(run_dir, lineage_line(found, training.names, plan.steps_per_chunk))
             usual = {
                 name: values for name, values in found.metrics.items() if not name.startswith("population_")
             }
@@ -332,53 +261,3 @@ def _loop(
             save_every=options.checkpoint_every_chunks or max(1, program.num_chunks // _CHECKPOINTS),
             keep_going_on_nan=True,
         )
-
-
-def _lineage_line(training: Training, report: Report, steps_per_chunk: int) -> dict[str, Any]:
-    return {
-        "chunk": report.chunk,
-        "env_steps": report.chunk * steps_per_chunk,
-        "scores": report.metrics[SCORE],
-        "parents": report.metrics[PARENT].astype(int),
-        "values": {name: report.metrics[VALUE + path] for path, name in training.names.items()},
-    }
-
-
-def _append(file: Path, line: dict[str, Any]) -> None:
-    with file.open("a") as stream:
-        records.append(stream, files.plain(line))
-
-
-def read_lineage(run_dir: Path) -> list[dict[str, Any]]:
-    """The lines of `lineage.jsonl`: the first hyperparameters, then every selection."""
-    return [json.loads(line) for line in (run_dir / LINEAGE_FILE).read_text().splitlines()]
-
-
-def _finish(training: Training, population: Population) -> dict[str, Any]:
-    session = training.session
-    run_dir, console, experiment = session.run_dir, session.console, session.experiment
-    lines = records.read(run_dir / runs.METRICS_FILE)
-    returns = np.array([line["metrics"][experiment.return_metric] for line in lines], float)
-    last = returns[-max(1, len(lines) // 10) :]
-    best = int(
-        np.nanargmax(np.where(np.isfinite(last).any(0), np.nan_to_num(last, nan=-np.inf).mean(0), -np.inf))
-    )
-    summary = summary_of(session, training.program)
-    learner = jax.tree.map(lambda leaf: leaf[best : best + 1], population.learner)
-    summary |= {
-        "best_member": best,
-        "best_values": {name: population.values[path][best] for path, name in training.names.items()},
-        "eval_of_best": files.plain(experiment.evaluate(learner, session.options.seed)),
-    }
-    files.write_json(run_dir / runs.SUMMARY_FILE, summary)
-    plot_curves(run_dir / "curves.png", lines)
-    ranges = {name: training.rules.ranges[path] for path, name in training.names.items()}
-    draw_schedules(run_dir / "schedules.png", read_lineage(run_dir), ranges, best, lines[-1]["env_steps"])
-    values = ", ".join(f"{name} {float(value):.4g}" for name, value in summary["best_values"].items())
-    console.print(
-        f"population: member {best} is best with {last[:, best].mean():.4g}, at the end with {values}; "
-        f"saved in {run_dir}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    return summary

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from purerl import cli
+from purerl.metrics import pack
 from purerl.runs import Experiment, RunOptions, Steps
 from purerl.train import build_program
 from purerl.types import Algorithm, Mean, TrainState
@@ -65,7 +66,7 @@ def make_tracker(scale, axis_name=None):
         gained = gain(config.rate, state.num_updates / config.total_updates) + config.bonus
         chance = config.noise * jax.random.normal(child, (config.width,))
         learner = {"skill": state.learner["skill"] + scale * gained + chance}
-        metrics = {"episode_return": Mean(total=learner["skill"].mean(), weight=jnp.float32(1.0))}
+        metrics = pack({"episode_return": Mean(total=learner["skill"].mean(), weight=jnp.float32(1.0))})
         return state.replace(learner=learner, key=key, num_updates=state.num_updates + 1), metrics
 
     return Algorithm(init=init, update=update, policy=None, steps_per_update=lambda config: 1)
