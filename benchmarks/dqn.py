@@ -145,8 +145,8 @@ def seeds() -> list[Row]:
     command = "python -m benchmarks.dqn --only seeds"
     programs = {
         "one": compiled(PUREJAXRL, QNetworkConfig(), 100_000),
-        "looped": compiled(PUREJAXRL, QNetworkConfig(), 100_000, num_seeds=8, loop_seeds=True),
-        "mapped": compiled(PUREJAXRL, QNetworkConfig(), 100_000, num_seeds=8, loop_seeds=False),
+        "looped": compiled(PUREJAXRL, QNetworkConfig(), 100_000, num_seeds=8, width=1),
+        "mapped": compiled(PUREJAXRL, QNetworkConfig(), 100_000, num_seeds=8, width=8),
     }
     seconds = alternating_seconds({name: stepper(program) for name, program in programs.items()})
     rate = {

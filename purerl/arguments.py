@@ -22,6 +22,7 @@ from purerl.errors import UserError
 from purerl.runs import HOST_OPTIONS, RunOptions
 
 C = TypeVar("C", bound=RunOptions)
+T = TypeVar("T")
 
 # What tyro calls a value, in the words of a message: one of them, several of them.
 _WORDS = {
@@ -62,13 +63,60 @@ def parse(
         UserError: an option is unknown, misspelt or has a wrong value.
     """
     tokens = list(sys.argv[1:] if argv is None else argv)
-    if "-h" in tokens or "--help" in tokens:
-        print(_wrapped(inspect.cleandoc(description or config_class.__doc__ or "")), end="\n\n")
+    describe(tokens, description or config_class.__doc__ or "")
     parsed = _parse_with_tyro(_with_run_choices(config_class), tokens)
     given = tuple(_option_names(tokens))
     request = Request(config=parsed.config, given=given, resume=parsed.resume, eval_only=parsed.eval_only)
     _check_choices(request)
     return request
+
+
+def parse_alone(options_class: type[T], description: str, argv: Sequence[str] | None = None) -> T:
+    """Read the command line of a command that is no experiment; `--help` prints and exits.
+
+    Args:
+        options_class: dataclass with a default for each field.
+        description: first paragraph of the help.
+        argv: arguments, without the name of the program; None: those of the process.
+
+    Raises:
+        UserError: an option is unknown, misspelt or has a wrong value.
+    """
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    describe(tokens, description)
+    return _parse_with_tyro(options_class, tokens)
+
+
+def parse_beside(
+    config_class: type[C], options_class: type[T], description: str, tokens: list[str]
+) -> tuple[C, T]:
+    """Read the options of an experiment and, between them, those of what is done with it.
+
+    Args:
+        config_class: of the experiment.
+        options_class: of the other options; a dataclass with a default for each field.
+        description: first paragraph of the help.
+        tokens: the command line.
+
+    Raises:
+        UserError: an option is unknown, misspelt or has a wrong value.
+    """
+    unprefixed = tyro.conf.arg(name="")
+
+    @dataclass(frozen=True)
+    class Arguments:
+        options: Annotated[options_class, unprefixed] = field(default_factory=options_class)  # type: ignore[valid-type]
+        config: Annotated[config_class, unprefixed] = field(default_factory=config_class)  # type: ignore[valid-type]
+
+    describe(tokens, description)
+    parsed = _parse_with_tyro(Arguments, tokens)
+    return parsed.config, parsed.options
+
+
+def describe(tokens: list[str], description: str) -> None:
+    """Print what a command is for where `--help` is asked for."""
+    if "-h" in tokens or "--help" in tokens:
+        print(_wrapped(inspect.cleandoc(description)), end="\n\n")
 
 
 def _wrapped(text: str) -> str:
@@ -172,8 +220,8 @@ def _known_options(config_class: Any, prefix: str = "--") -> list[str]:
         value = getattr(default, member.name)
         nested = dataclasses.is_dataclass(value)
         name = prefix + member.name.replace("_", "-")
-        is_root_config = nested and isinstance(value, RunOptions)
-        names += _known_options(value, prefix if is_root_config else f"{name}.") if nested else [name]
+        is_unprefixed = prefix == "--" and member.name in ("config", "options")
+        names += _known_options(value, prefix if is_unprefixed else f"{name}.") if nested else [name]
     return names
 
 

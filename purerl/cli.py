@@ -34,9 +34,14 @@ def main(
         argv: arguments, without the name of the program; None: those of the process.
         description: first paragraph of the help; None: the docstring of the class.
     """
+    answer(lambda: _dispatch(arguments.parse(config_class, argv, description), config_class, build))
+
+
+def answer(work: Callable[[], None]) -> NoReturn:
+    """Do the work of a command, and exit: with one line on standard error where something is wrong."""
     try:
         enable_compilation_cache()
-        _dispatch(arguments.parse(config_class, argv, description), config_class, build)
+        work()
     except UserError as error:
         prefix = "" if isinstance(error, Interrupted) else "error: "
         print(f"{prefix}{one_line(error)}", file=sys.stderr)

@@ -10,9 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from purerl.logging.progress import short
+from purerl.figures import INK, PALE, QUIET, STRONG, steps_below, style
 
 _LARGE = "episode_return"
 _LEVELS = "level_"
@@ -31,8 +30,6 @@ _FIRST = (
 TITLES = {"approx_kl": "approximate KL"}
 _UPPER = ("_q50", "_q90")
 _COLUMNS = 4
-INK, PALE, GRID = "#2b2d42", "#66748a", "#e8ebf0"
-STRONG, QUIET = "#d1495b", "#30638e"
 
 
 def plot_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
@@ -84,7 +81,7 @@ def plot_levels(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     figure = Figure(figsize=(11, 2.6 * num_rows + 0.5), dpi=110, layout=margins)
     for index, panel in enumerate(panels):
         axes = figure.add_subplot(num_rows, 3, index + 1)
-        style(axes, panel.removeprefix(_LEVELS))
+        style_of_metric(axes, panel.removeprefix(_LEVELS))
         axes.set_xlim(0, steps[-1] * 1.01)
         if f"{panel}_q10" in names:
             low, median, high = (values_of(lines, panel + end).mean(1) for end in ("_q10", *_UPPER))
@@ -107,7 +104,7 @@ def values_of(lines: Sequence[dict[str, Any]], name: str) -> np.ndarray:
 
 
 def _draw(axes: Axes, steps: np.ndarray, values: np.ndarray, name: str) -> None:
-    style(axes, name, size=13 if name == _LARGE else 9.5)
+    style_of_metric(axes, name)
     axes.set_xlim(0, steps[-1] * 1.01)
     color, width = (STRONG, 2.0) if name == _LARGE else (QUIET, 1.4)
     mean = draw_band(axes, steps, values, color, width)
@@ -156,16 +153,8 @@ def _annotate(axes: Axes, steps: np.ndarray, mean: np.ndarray, num_seeds: int) -
         axes.set_title(legend, loc="right", fontsize=8.5, color=PALE)
 
 
-def style(axes: Axes, name: str, size: float = 9.5, pad: float = 6.0) -> None:
-    """Titles a panel with the name of its metric, and takes away what carries no information."""
-    title = TITLES.get(name, name.replace("_", " "))
-    axes.set_title(title, loc="left", fontsize=size, color=INK, fontweight="bold", pad=pad)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(PALE)
-    axes.grid(axis="y", color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=PALE, labelsize=8, length=0)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-    axes.xaxis.set_major_locator(MaxNLocator(6 if name == _LARGE else 3))
-    axes.yaxis.set_major_locator(MaxNLocator(5 if name == _LARGE else 4))
+def style_of_metric(axes: Axes, name: str, pad: float = 6.0) -> None:
+    """A panel of a metric over environment steps, with its name as the title."""
+    large = name == _LARGE
+    style(axes, TITLES.get(name, name.replace("_", " ")), large=large, pad=pad)
+    steps_below(axes, 6 if large else 3)

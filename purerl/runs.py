@@ -152,7 +152,18 @@ def create(options: RunOptions, experiment: Experiment) -> Path:
     Raises:
         UserError: the directory is not empty or cannot be made.
     """
-    default = Path("runs") / f"{experiment.name}-{time.strftime('%Y%m%d-%H%M%S')}-seed{options.seed}"
+    run_dir = new_directory(options, experiment.name)
+    write_config(run_dir, options, experiment)
+    return run_dir
+
+
+def new_directory(options: RunOptions, name: str) -> Path:
+    """Make the directory of a run, or of several under one name.
+
+    Raises:
+        UserError: it is not empty or cannot be made.
+    """
+    default = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-seed{options.seed}"
     run_dir = options.run_dir or default
     try:
         if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
@@ -162,6 +173,11 @@ def create(options: RunOptions, experiment: Experiment) -> Path:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--run-dir {run_dir} cannot be made: {one_line(error)}") from error
+    return run_dir
+
+
+def write_config(run_dir: Path, options: RunOptions, experiment: Experiment) -> None:
+    """Write the configuration of a run, which is enough to repeat it."""
     saved = {
         "schema": SCHEMA_VERSION,
         "experiment": experiment.name,
@@ -170,7 +186,6 @@ def create(options: RunOptions, experiment: Experiment) -> Path:
         "config": serialization.encode(options),
     }
     files.write_json(run_dir / CONFIG_FILE, saved)
-    return run_dir
 
 
 def read_config(run_dir: Path, config_class: type[T], option: str) -> T:

@@ -37,7 +37,8 @@ def train(session: Session, *, resumed: bool) -> Summary:
         with _interrupts(session, "stopping after this chunk", defer=True) as received:
             state = _train(session, program, state, saved.chunk if saved else 0, received)
         with _interrupts(session, "stopping after this part of the evaluation"):
-            return _finish(session, state, _summary(session, program, started))
+            summary = summary_of(session, program) | {"wall_seconds": time.perf_counter() - started}
+            return _finish(session, state, summary)
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; {_how_to_go_on(session.run_dir)}") from None
 
@@ -83,7 +84,7 @@ def _train(
 ) -> TrainState:
     """The loop, with its files, its display and its service open around it, until a signal is received."""
     run_dir, options = session.run_dir, session.options
-    plan = _plan(session, program)
+    plan = plan_of(session, program)
     lines = recorder.Files(metrics=run_dir / runs.METRICS_FILE, timing=run_dir / runs.TIMING_FILE)
     sink = sinks.open_sink(
         options.track, run_dir, runs.training_config(options), chunks_done * plan.steps_per_chunk
@@ -136,7 +137,8 @@ def _saver(session: Session, program: Any) -> Callable[[TrainState, int], None]:
     return save
 
 
-def _plan(session: Session, program: Any) -> recorder.Plan:
+def plan_of(session: Session, program: Any) -> recorder.Plan:
+    """What a chunk of the program means to the run."""
     experiment, options = session.experiment, session.options
     steps_per_update = experiment.algorithm.steps_per_update(experiment.algorithm_config)
     return recorder.Plan(
@@ -155,11 +157,12 @@ def _failed(plan: recorder.Plan, file: Path, chunks_done: int) -> tuple[int, ...
     return tuple(plan.seeds.index(seed) for seed in lines[-1]["failed_seeds"]) if lines else ()
 
 
-def _summary(session: Session, program: Any, started: float) -> Summary:
+def summary_of(session: Session, program: Any) -> Summary:
+    """The summary of a run whose training is over, from its files; without an evaluation."""
     options, run_dir = session.options, session.run_dir
     train_seconds = sum(line["seconds"] for line in records.read(run_dir / runs.TIMING_FILE))
     lines = records.read(run_dir / runs.METRICS_FILE)
-    plan = _plan(session, program)
+    plan = plan_of(session, program)
     env_steps = program.num_chunks * program.steps_per_chunk
     return {
         "env_steps": env_steps,
@@ -175,7 +178,6 @@ def _summary(session: Session, program: Any, started: float) -> Summary:
         "compile_seconds": program.compile_seconds,
         "train_seconds": train_seconds,
         "steps_per_second": env_steps * options.num_seeds / train_seconds,
-        "wall_seconds": time.perf_counter() - started,
         "config_sha256": serialization.digest(runs.training_config(options)),
         **runs.versions(),
         **runs.machine(),

@@ -57,7 +57,7 @@ def test_a_seed_alone_equals_the_same_seed_among_others(num_devices):
 
 
 def test_looping_over_seeds_and_mapping_over_them_draw_the_same():
-    looped, mapped = (run(program_of(num_seeds=2, loop_seeds=loop), num_chunks=1) for loop in (True, False))
+    looped, mapped = (run(program_of(num_seeds=2, width=width), num_chunks=1) for width in (1, 2))
     equal(looped.key, mapped.key)
     close = partial(np.testing.assert_allclose, atol=1e-4)
     jax.tree.map(close, looped.learner.params, mapped.learner.params)

@@ -49,8 +49,8 @@ def test_a_seed_alone_equals_the_same_seed_among_others(num_devices):
 
 
 def test_looping_over_seeds_and_mapping_over_them_draw_the_same():
-    _, looped, _ = run(num_seeds=3, loop_seeds=True)
-    _, mapped, _ = run(num_seeds=3, loop_seeds=False)
+    _, looped, _ = run(num_seeds=3, width=1)
+    _, mapped, _ = run(num_seeds=3, width=3)
     np.testing.assert_array_equal(looped.key, mapped.key)
     jax.tree.map(partial(np.testing.assert_allclose, atol=1e-4), looped.learner.params, mapped.learner.params)
 

@@ -135,8 +135,7 @@ def make_ppo(
         if config.group_size:
             rollout_key, group_key = jax.random.split(rollout_key)
             start = start_groups(start, pool, group_key, config.group_size)
-        rollout = collect(env, network, learner, start, pool, rollout_key, config)
-        actor, transitions, trace, metrics = rollout
+        actor, transitions, trace, metrics = collect(env, network, learner, start, pool, rollout_key, config)
         num_levels = pool.learnable.shape[0]
         batch, outcome, moments, discounted = prepare(
             transitions,
@@ -156,8 +155,8 @@ def make_ppo(
         choice, renewed, level_metrics = levels.refresh(
             level_key, state.curriculum, config.env_params, outcome, progress
         )
-        metrics |= learn_metrics
-        metrics |= level_metrics | action_metrics(batch.action, env.action_space(config.env_params))
+        metrics |= learn_metrics | level_metrics
+        metrics |= action_metrics(batch.action, env.action_space(config.env_params))
         explained = losses.return_metrics(None if config.group_size else batch.value, batch.target)
         metrics |= explained | {"learning_rate": as_mean(rate)}
         slot = forget_renewed(actor.slot, renewed)

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from purerl.figures import GRID, INK, PALE, QUIET, STRONG
 from purerl.logging.progress import short
 from purerl.logging.rules import RULES
-from purerl.plots import GRID, INK, PALE, QUIET, STRONG, draw_band, style, values_of
+from purerl.plots import draw_band, style_of_metric, values_of
 
 _COLOURS = (QUIET, "#3a9d8f", "#edae49", "#8a5fa8", STRONG, "#66748a", "#2b2d42", "#9bb04d")
 _COLUMNS = 4
@@ -150,7 +151,7 @@ def _layers(known: dict[str, Any], metric: str) -> list[str]:
 
 
 def _draw(axes: Axes, panel: Panel, lines: Sequence[dict[str, Any]], steps: np.ndarray) -> None:
-    style(axes, panel.metric.rstrip("/"), pad=15)
+    style_of_metric(axes, panel.metric.rstrip("/"), pad=15)
     axes.set_xlim(0, steps[-1] * 1.01)
     axes.annotate(
         panel.note, (0, 1), xytext=(0, 4), xycoords="axes fraction", textcoords="offset points",

@@ -51,6 +51,7 @@ def _wandb(run_dir: Path, config: dict[str, Any]) -> Sink:
         dir=str(run_dir),
         config=config,
         resume="allow" if has_key else None,
+        reinit="create_new",  # a sweep follows several runs at once
         mode=None if has_key else "offline",
         settings=wandb.Settings(silent=True, console="off"),
     )

@@ -1,0 +1,263 @@
+"""A population from its beginning, or from where it was stopped, to its pictures.
+
+Its directory is a run directory whose seeds are the members; besides, `population.json` says how it was
+begun, and `lineage.jsonl` has a line for each selection: scores, whom each member copied, and its
+hyperparameters from then on.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from rich.console import Console
+
+from purerl import checkpoint, files, interrupt, loop, runs, serialization
+from purerl.errors import Interrupted
+from purerl.logging import recorder, records, sinks
+from purerl.loop import Report
+from purerl.population.checks import check_options, check_space, leaves_of
+from purerl.population.ending import finish
+from purerl.population.evolution import (
+    Population,
+    PopulationOptions,
+    Rules,
+    begin,
+    evolve,
+)
+from purerl.population.lineage import LINEAGE_FILE, append_line, lineage_line
+from purerl.runs import RunOptions, Session
+from purerl.session import plan_of
+from purerl.sweep.probe import measure_width
+from purerl.sweep.settings import Build, Member, make_members, typed, varied_leaves
+from purerl.sweep.space import LogUniform, Space, Uniform, draw
+from purerl.sweep.training import SCHEMA_VERSION, read_sweep
+from purerl.train import Members, Program
+
+POPULATION_FILE = "population.json"
+_CHECKPOINTS = 10
+
+
+class Training(NamedTuple):
+    """A population, as one process works on it.
+
+    Attributes:
+        session: the run; its seeds are the members.
+        program: trains all members for a chunk.
+        members: seeds and first hyperparameters.
+        names: option by path of its leaf.
+        rules: of selection.
+        how_to_go_on: what to say when it is stopped.
+    """
+
+    session: Session
+    program: Program
+    members: Members
+    names: dict[str, str]
+    rules: Rules
+    how_to_go_on: str
+
+
+def train_population(
+    config: RunOptions,
+    build: Build,
+    space: Space,
+    options: PopulationOptions | None = None,
+    console: Console | None = None,
+    script: str = "SCRIPT",
+) -> dict[str, Any]:
+    """Trains a population.
+
+    Args:
+        config: the configuration; the swept options replace theirs. Member m has the seed `seed + m`.
+        build: the experiment that a configuration describes.
+        space: options by name ("ppo.learning_rate"), and the range of each.
+        options: how members are selected.
+        console: where to show the progress; None: standard output.
+        script: file of the experiment, for what is said when the population is stopped.
+
+    Returns:
+        The summary, as written to `summary.json`.
+
+    Raises:
+        UserError: a member cannot be run, or the run was stopped.
+    """
+    options, console = options or PopulationOptions(), console or Console()
+    runs.check_options(config)
+    check_options(options, config)
+    known = typed(space, type(config))
+    check_space(known)
+    settings = draw(known, "sobol", options.num_members, options.sample_seed)
+    members = make_members(config, build, settings)
+    leaves_of(members, known)
+    width = _measure(members, options, console)
+    whole = dataclasses.replace(config, num_seeds=options.num_members)
+    run_dir = runs.new_directory(whole, f"population-{members[0].experiment.name}")
+    saved = {
+        "schema": SCHEMA_VERSION,
+        "ranges": {
+            name: {"kind": type(known[name]).__name__, **dataclasses.asdict(known[name])} for name in known
+        },
+        "options": dataclasses.asdict(options),
+        "width": width,
+        "settings": [serialization.encode(member.setting) for member in members],
+    }
+    files.write_json(run_dir / POPULATION_FILE, saved)
+    runs.write_config(run_dir, whole, members[0].experiment)
+    return resume(run_dir, type(config), build, console, script)
+
+
+def resume(
+    run_dir: Path,
+    config_class: type[Any],
+    build: Build,
+    console: Console | None = None,
+    script: str = "SCRIPT",
+) -> dict[str, Any]:
+    """Goes on with a population from its newest checkpoint, or begins it where there is none."""
+    saved = read_sweep(run_dir, POPULATION_FILE)
+    config = runs.read_config(run_dir, config_class, "--resume")
+    ranges = {
+        name: (LogUniform if row["kind"] == "LogUniform" else Uniform)(row["low"], row["high"])
+        for name, row in saved["ranges"].items()
+    }
+    options = PopulationOptions(**saved["options"])
+    settings = [serialization.decode(setting) for setting in saved["settings"]]
+    members = make_members(dataclasses.replace(config, num_seeds=1), build, settings)
+    leaves = leaves_of(members, ranges)
+    experiment = members[0].experiment
+    console = console or Console()
+    console.print(
+        f"{experiment.name}: compiling for {len(members)} members ...", highlight=False, soft_wrap=True
+    )
+    seeds = range(config.seed, config.seed + len(members))
+    rows = Members(seeds=seeds, varied={path: varied_leaves(members)[path] for path in leaves})
+    program = experiment.build_program(
+        total_steps=config.total_steps,
+        num_devices=runs.num_devices(run_dir),
+        width=saved["width"],
+        members=rows,
+    )
+    rules = Rules({path: ranges[name] for path, name in leaves.items()}, experiment.return_metric, options)
+    return _train(
+        Training(
+            session=Session(experiment, config, run_dir, console),
+            program=program,
+            members=rows,
+            names=leaves,
+            rules=rules,
+            how_to_go_on=f"go on with: python -m purerl.population {script} --resume {run_dir}",
+        )
+    )
+
+
+def _measure(members: list[Member], options: PopulationOptions, console: Console) -> int:
+    if options.width:
+        return options.width
+    console.print(
+        f"population: {len(members)} members; measuring how many to run side by side ...", highlight=False
+    )
+    first = members[0]
+    width = measure_width(first, members, first.experiment.num_devices, options.width).width
+    console.print(f"population: {width} side by side", highlight=False, soft_wrap=True)
+    return width
+
+
+def _train(training: Training) -> dict[str, Any]:
+    session, program = training.session, training.program
+    run_dir, console = session.run_dir, session.console
+    values = program.place(training.members.varied)
+    population = begin(program.begin(training.members), values, training.rules.options.sample_seed)
+    population = jax.block_until_ready(jax.device_put(population, replicated_beside(population, program)))
+    expected = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), population
+    )
+    evolve_on_device = jax.jit(
+        lambda population, metrics: evolve(population, metrics, training.rules),
+        donate_argnums=0,
+        out_shardings=(jax.tree.map(lambda leaf: leaf.sharding, expected), None),
+    )
+
+    def run_chunk(population: Population) -> tuple[Population, Any]:
+        run, metrics = program.advance(population.run, population.values)
+        # Devices that wait for each other in a chunk must not find something else to do between two of them.
+        run, metrics = jax.block_until_ready((run, metrics))
+        return jax.block_until_ready(evolve_on_device(dataclasses.replace(population, run=run), metrics))
+
+    saved = checkpoint.latest(run_dir / runs.CHECKPOINTS, lambda text: console.print(f"warning: {text}"))
+    chunks_done = saved.chunk if saved else 0
+    if saved:
+        population = checkpoint.restore(saved, expected)
+    say = lambda sentence: console.print(sentence, style="yellow", highlight=False, soft_wrap=True)  # noqa: E731
+    last_words = f"stopped; {training.how_to_go_on}"
+    with interrupt.noticed("stopping after this chunk", last_words, say, defer=True) as received:
+        outcome = _loop(training, run_chunk, population, expected, chunks_done, lambda: bool(received))
+    if outcome.chunk < program.num_chunks:
+        stop = Interrupted(f"stopped and saved after chunk {outcome.chunk}; {training.how_to_go_on}")
+        stop.exit_code = 128 + received[0]
+        raise stop
+    names, ranges = training.names, training.rules.ranges
+    return finish(session, program, outcome.state, names, ranges)  # type: ignore[arg-type]
+
+
+def replicated_beside(population: Population, program: Program) -> Population:
+    """Where each part of a population lies: the runs as their program says, all the rest on every device."""
+    run = jax.tree.map(lambda leaf: leaf.sharding, program.state_shape)
+    everywhere = run.num_updates
+    return jax.tree.map(lambda _: everywhere, population).replace(run=run)
+
+
+def _loop(
+    training: Training,
+    run_chunk: Callable[[Any], Any],
+    population: Population,
+    expected: Population,
+    chunks_done: int,
+    stop: Callable[[], bool],
+) -> loop.Outcome:
+    session, program = training.session, training.program
+    run_dir, options = session.run_dir, session.options
+    lineage = run_dir / LINEAGE_FILE
+    records.truncate(
+        lineage, 1 + chunks_done // training.rules.options.exploit_every if lineage.exists() else 0
+    )
+    if not lineage.exists() or not lineage.stat().st_size:
+        first = {training.names[path]: values for path, values in training.members.varied.items()}
+        append_line(run_dir, {"chunk": 0, "env_steps": 0, "scores": None, "parents": None, "values": first})
+    plan = plan_of(session, program)
+    metrics = recorder.Files(metrics=run_dir / runs.METRICS_FILE, timing=run_dir / runs.TIMING_FILE)
+    env_steps = chunks_done * plan.steps_per_chunk
+    sink = sinks.open_sink(options.track, run_dir, runs.training_config(options), env_steps)
+    architecture = checkpoint.describe(expected)
+
+    def save(host_state: Any, chunk: int) -> None:
+        files.flush(lineage)
+        checkpoint.save(
+            run_dir / runs.CHECKPOINTS,
+            host_state,
+            architecture=architecture,
+            chunk=chunk,
+            config=runs.training_config(options),
+            keep=options.keep_checkpoints,
+        )
+
+    with recorder.recording(plan, metrics, sink, session.console, chunks_done) as record:
+
+        def report(found: Report) -> None:
+            if found.chunk % training.rules.options.exploit_every == 0:
+                append_line(run_dir, lineage_line(found, training.names, plan.steps_per_chunk))
+            usual = {
+                name: values for name, values in found.metrics.items() if not name.startswith("population_")
+            }
+            record(found._replace(metrics=usual))
+
+        return loop.run(
+            run_chunk,  # type: ignore[arg-type]
+            population,  # type: ignore[arg-type]
+            loop.Hooks(report=report, save=save, name_seed=lambda member: f"member {member}", stop=stop),
+            chunks_done=chunks_done,
+            num_chunks=program.num_chunks,
+            save_every=options.checkpoint_every_chunks or max(1, program.num_chunks // _CHECKPOINTS),
+            keep_going_on_nan=True,
+        )

@@ -1,0 +1,218 @@
+"""Runs put together: those that differ in nothing but their seeds, and those of one task."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from purerl import serialization
+from purerl.report.reading import Run, Skipped
+from purerl.runs import HOST_OPTIONS
+
+_OF_THE_SEEDS = (*HOST_OPTIONS, "seed", "num_seeds")
+_OF_THE_TASK = ("env", "protocol")
+_METRICS = ("solve_rate", "episode_return")
+_LABEL_OPTIONS = 3
+
+
+class Group(NamedTuple):
+    """Runs with one configuration; their seeds, K together, are draws of one distribution.
+
+    Attributes:
+        label: what tells it from the others of the task.
+        runs: at least one.
+        steps: environment steps of each seed after each chunk, [C].
+        values: the metric of the task, [C, K].
+        seconds: of training, up to each chunk and for each seed: those of the run that it belongs to, [C, K].
+        finished: bool [K], whether the run of a seed came to its end.
+    """
+
+    label: str
+    runs: tuple[Run, ...]
+    steps: np.ndarray
+    values: np.ndarray
+    seconds: np.ndarray
+    finished: np.ndarray
+
+    def last_values(self) -> np.ndarray:
+        """Mean over the last tenth of training, of each seed whose training has ended; NaN if it failed."""
+        tail = self.values[-max(1, len(self.steps) // 10) :, self.finished]
+        has_end = np.isfinite(tail[-1])
+        total, count = np.nansum(tail, axis=0), np.isfinite(tail).sum(axis=0)
+        return np.where(has_end, total / np.maximum(count, 1), np.nan)
+
+
+class Task(NamedTuple):
+    """Groups that can be compared: they were trained in the same world.
+
+    Attributes:
+        name: of the world.
+        metric: what they are compared by.
+        groups: best first.
+        options: values of the options in which they differ, by name, one text a group; None where a group
+            lacks the option.
+    """
+
+    name: str
+    metric: str
+    groups: tuple[Group, ...]
+    options: dict[str, list[str | None]]
+
+
+def compare(found: Sequence[Run], metric: str | None) -> tuple[list[Task], list[Skipped]]:
+    """Puts runs together.
+
+    Args:
+        found: at least one run.
+        metric: what to compare by; by default the share of solved episodes where there is one, or the return.
+
+    Returns:
+        The tasks, and what could not be compared.
+    """
+    worlds: dict[str, list[Run]] = {}
+    for run in found:
+        worlds.setdefault(_world(run), []).append(run)
+    tasks: list[Task] = []
+    skipped: list[Skipped] = []
+    for members in worlds.values():
+        chosen = metric or _metric(members)
+        lacking = [run for run in members if chosen not in run.metrics]
+        skipped += [Skipped(run.path, f"has no metric {chosen!r}") for run in lacking]
+        kept = [run for run in members if chosen in run.metrics]
+        if kept:
+            name = _unique(_world_name(kept[0]), [task.name for task in tasks])
+            tasks.append(_task(name, chosen, kept, skipped))
+    return tasks, skipped
+
+
+def flat(encoded: Any, where: str = "") -> Iterator[tuple[str, str]]:
+    """The options of an encoded configuration, by their full names."""
+    is_plain = isinstance(encoded, dict) and not any(key.startswith("$") for key in encoded)
+    if is_plain:
+        for key, value in encoded.items():
+            yield from flat(value, f"{where}.{key}" if where else key)
+    else:
+        yield where, _text(encoded)
+
+
+def _text(encoded: Any) -> str:
+    if isinstance(encoded, dict):
+        inner = next(iter(encoded.values()))
+        return ", ".join(_text(item) for item in inner) if isinstance(inner, list) else str(inner)
+    return f"{encoded:.4g}" if isinstance(encoded, float) else str(encoded)
+
+
+def _world(run: Run) -> str:
+    env = {name: run.config.get(name) for name in _OF_THE_TASK}
+    return json.dumps([_world_name(run), env], sort_keys=True)
+
+
+def _world_name(run: Run) -> str:
+    env = run.config.get("env")
+    return env if isinstance(env, str) else run.experiment.partition("-")[2] or run.experiment
+
+
+def _unique(name: str, taken: Sequence[str]) -> str:
+    names = [name, *(f"{name} ({number})" for number in range(2, len(taken) + 2))]
+    return next(name for name in names if name not in taken)
+
+
+def _metric(members: Sequence[Run]) -> str:
+    common = [name for name in members[0].metrics if all(name in run.metrics for run in members)]
+    return next((name for name in _METRICS if name in common), common[0] if common else _METRICS[-1])
+
+
+def _identity(run: Run) -> str:
+    """The same for runs that differ in nothing but their seeds; of its own where that is not known."""
+    if not run.config:
+        return str(run.path)
+    rest = {name: value for name, value in run.config.items() if name not in _OF_THE_SEEDS}
+    return serialization.digest([run.experiment, rest])
+
+
+def _task(name: str, metric: str, members: Sequence[Run], skipped: list[Skipped]) -> Task:
+    together: dict[str, list[Run]] = {}
+    for run in members:
+        together.setdefault(_identity(run), []).append(run)
+    firsts = [runs[0] for runs in together.values()]
+    options = _differences(firsts)
+    labels = _labels(firsts, options)
+    groups = [
+        group_of(label, runs, metric, skipped) for label, runs in zip(labels, together.values(), strict=True)
+    ]
+    order = sorted(range(len(groups)), key=lambda index: -_rank(groups[index]))
+    return Task(
+        name=name,
+        metric=metric,
+        groups=tuple(groups[index] for index in order),
+        options={option: [texts[index] for index in order] for option, texts in options.items()},
+    )
+
+
+def _rank(group: Group) -> float:
+    scores = group.last_values()
+    scores = scores[np.isfinite(scores)]
+    return float(np.median(scores)) if scores.size else -np.inf
+
+
+def _differences(firsts: Sequence[Run]) -> dict[str, list[str | None]]:
+    texts = [{"experiment": run.experiment} | dict(flat(run.config)) for run in firsts]
+    names = dict.fromkeys(name for options in texts for name in options)
+    found = {}
+    for name in names:
+        values = [options.get(name) for options in texts]
+        if name.partition(".")[0] not in _OF_THE_SEEDS and len(set(values) - {None}) > 1:
+            found[name] = values
+    return found
+
+
+def _labels(firsts: Sequence[Run], options: dict[str, list[str | None]]) -> list[str]:
+    """The experiment where it tells all apart, or the options that do, or the names of the directories."""
+    experiments = [run.experiment for run in firsts]
+    if len(set(experiments)) == len(firsts):
+        return experiments
+    short = {name: values for name, values in options.items() if name != "total_steps"} or options
+    if 0 < len(short) <= _LABEL_OPTIONS and all(run.config for run in firsts):
+        rows = zip(*short.values(), strict=True)
+        labels = [
+            ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in zip(short, row, strict=True))
+            for row in rows
+        ]
+        if len(set(labels)) == len(labels):
+            return labels
+    names = [run.path.name for run in firsts]
+    return names if len(set(names)) == len(names) else [str(run.path) for run in firsts]
+
+
+def group_of(label: str, members: Sequence[Run], metric: str, skipped: list[Skipped]) -> Group:
+    """Runs with one configuration as a group; seeds that are there twice are named in `skipped`."""
+    steps = np.unique(np.concatenate([run.steps for run in members]))
+    values: list[np.ndarray] = []
+    seconds: list[np.ndarray] = []
+    finished, taken = [], set[int]()
+    for run in members:
+        place = np.searchsorted(steps, run.steps)
+        for position, seed in enumerate(run.seeds[: run.metrics[metric].shape[1]]):
+            if seed in taken:
+                skipped.append(Skipped(run.path, f"seed {seed} is in {label!r} already: the same draws"))
+                continue
+            taken.add(seed)
+            for columns, column in ((values, run.metrics[metric][:, position]), (seconds, run.seconds)):
+                columns.append(np.full(len(steps), np.nan))
+                columns[-1][place] = column
+            finished.append(run.finished)
+    return Group(
+        label=label,
+        runs=tuple(members),
+        steps=steps,
+        values=np.stack(values, axis=1),
+        seconds=np.stack(seconds, axis=1),
+        finished=np.array(finished),
+    )
+
+
+def relative(path: Path) -> str:
+    """A path as short as it can be said from here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,240 @@
+"""The members that are in memory together: one program, one checkpoint, and the files of each member."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from purerl import checkpoint, files, interrupt, loop, runs
+from purerl.errors import Interrupted, TrainingError, UserError, one_line
+from purerl.logging import progress, recorder, records, sinks
+from purerl.loop import Report
+from purerl.runs import Session
+from purerl.session import plan_of, summary_of
+from purerl.train import Members, Program
+from purerl.types import TrainState
+
+_CHECKPOINTS_PER_GROUP = 10
+
+
+class Group(NamedTuple):
+    """What is trained together.
+
+    Attributes:
+        label: for the display.
+        sessions: a run for each member; each has as many seeds.
+        rows: every run of every member, one after another; those behind the last member fill the group up.
+        checkpoints: where they lie.
+        identity: tells this group from others in its checkpoints.
+        console: where to show the progress.
+        how_to_go_on: what to say when it is stopped.
+    """
+
+    label: str
+    sessions: list[Session]
+    rows: Members
+    checkpoints: Path
+    identity: Any
+    console: Console
+    how_to_go_on: str
+
+    @property
+    def num_seeds(self) -> int:
+        """Of each member."""
+        return self.sessions[0].options.num_seeds
+
+    def files_of(self, session: Session) -> recorder.Files:
+        """The files of a member that grow by a line a chunk."""
+        return recorder.Files(session.run_dir / runs.METRICS_FILE, session.run_dir / runs.TIMING_FILE)
+
+
+def train_group(group: Group, program: Program) -> None:
+    """Trains a group to its end and writes the summaries of its members.
+
+    Raises:
+        Interrupted: a signal was received; what was done is saved.
+        TrainingError: the disk is full.
+    """
+    warn = lambda sentence: group.console.print(f"warning: {sentence}", style="yellow", highlight=False)  # noqa: E731
+    saved = checkpoint.latest(group.checkpoints, warn)
+    if saved and saved.manifest["config"] != group.identity:
+        raise UserError(f"{saved.path} is of another group; the sweep has been changed, start a new one")
+    chunks_done = saved.chunk if saved else 0
+    state = checkpoint.restore(saved, program.state_shape) if saved else program.begin(group.rows)
+    state = jax.block_until_ready(state)
+    say = lambda sentence: group.console.print(sentence, style="yellow", highlight=False, soft_wrap=True)  # noqa: E731
+    last_words = f"stopped; {group.how_to_go_on}"
+    try:
+        with interrupt.noticed("stopping after this chunk", last_words, say, defer=True) as received:
+            chunk = _run(group, program, state, chunks_done, lambda: bool(received))
+    except loop.NotFiniteError as error:
+        say(f"every run of {group.label} has failed: {one_line(error)}")
+        for session in group.sessions:
+            _record_failure(group, session, program)
+    except OSError as error:
+        if not files.is_storage_error(error):
+            raise
+        raise TrainingError(
+            f"cannot write {group.checkpoints}: {one_line(error)}; {group.how_to_go_on}"
+        ) from error
+    else:
+        if chunk < program.num_chunks:
+            stop = Interrupted(f"stopped and saved after chunk {chunk}; {group.how_to_go_on}")
+            stop.exit_code = 128 + received[0]
+            raise stop
+    for session in group.sessions:
+        files.write_json(session.run_dir / runs.SUMMARY_FILE, _summary(session, program))
+
+
+def _record_failure(group: Group, session: Session, program: Program) -> None:
+    """A last line for a member whose runs have all failed."""
+    metrics = group.files_of(session).metrics
+    lines = records.read(metrics)
+    names = lines[-1]["metrics"] if lines else [session.experiment.return_metric]
+    nothing = np.full(group.num_seeds, np.nan)
+    seeds = tuple(range(group.num_seeds))
+    report = Report(len(lines) + 1, dict.fromkeys(names, nothing), seeds, 0.0)
+    with metrics.open("a") as stream:
+        records.append(stream, recorder.metrics_line(plan_of(session, program), report))
+
+
+def _summary(session: Session, program: Program) -> dict[str, Any]:
+    lines = records.read(session.run_dir / runs.METRICS_FILE)
+    if len(lines) == program.num_chunks and len(lines[-1]["failed_seeds"]) < session.options.num_seeds:
+        return summary_of(session, program)
+    seeds = list(range(session.options.seed, session.options.seed + session.options.num_seeds))
+    return {"seeds": seeds, "failed_seeds": seeds, **runs.versions(), **runs.machine()}
+
+
+def _run(
+    group: Group, program: Program, state: TrainState, chunks_done: int, stop: Callable[[], bool]
+) -> int:
+    """The loop with the files of all members around it; returns the chunks that are done."""
+    for session in group.sessions:
+        for file in group.files_of(session):
+            records.truncate(file, chunks_done)
+    with ExitStack() as stack:
+        record = _recorder(group, program, chunks_done, stack)
+        # Placed once, and before the first chunk: a copy to devices that wait for each other in a chunk would
+        # wait for them, and they for it.
+        varied = jax.block_until_ready(program.place(group.rows.varied))
+        outcome = loop.run(
+            lambda state: program.advance(state, varied),
+            state,
+            loop.Hooks(
+                report=record,
+                save=_saver(group, program),
+                name_seed=lambda row: f"row {row}",
+                stop=stop,
+            ),
+            chunks_done=chunks_done,
+            num_chunks=program.num_chunks,
+            save_every=group.sessions[0].options.checkpoint_every_chunks
+            or max(1, program.num_chunks // _CHECKPOINTS_PER_GROUP),
+            failed=_failed(group),
+            keep_going_on_nan=True,
+        )
+    return outcome.chunk
+
+
+def _failed(group: Group) -> tuple[int, ...]:
+    """Rows that an earlier session has left behind."""
+    found = []
+    for number, session in enumerate(group.sessions):
+        lines = records.read(session.run_dir / runs.METRICS_FILE)
+        failed = lines[-1]["failed_seeds"] if lines else []
+        found += [number * group.num_seeds + seed - session.options.seed for seed in failed]
+    return tuple(found)
+
+
+def _recorder(group: Group, program: Program, chunks_done: int, stack: ExitStack) -> Callable[[Report], None]:
+    """Takes the report of all rows, and gives each member the lines of its own."""
+    plans = [plan_of(session, program) for session in group.sessions]
+    steps_per_chunk = program.steps_per_chunk
+    services = [_service(session, chunks_done * steps_per_chunk) for session in group.sessions]
+    for service in services:
+        stack.callback(service.close)
+    show = stack.enter_context(
+        progress.display(
+            group.console,
+            total_steps=program.num_chunks * steps_per_chunk,
+            env_steps=chunks_done * steps_per_chunk,
+            label=group.label,
+        )
+    )
+    elapsed, num_failed = 0.0, 0
+
+    def record(report: Report) -> None:
+        nonlocal elapsed, num_failed
+        elapsed += report.seconds
+        best = float("-inf")
+        for number, (session, plan, service) in enumerate(zip(group.sessions, plans, services, strict=True)):
+            own = _own(report, number, group.num_seeds, len(group.sessions))
+            metrics, timing = group.files_of(session)
+            with metrics.open("a") as stream:
+                records.append(stream, recorder.metrics_line(plan, own))
+            with timing.open("a") as stream:
+                records.append(stream, {"chunk": own.chunk, "seconds": own.seconds})
+            means = recorder.over_seeds(own.metrics)
+            service.write(own.chunk * steps_per_chunk, means)
+            best = max(best, means.get(plan.return_metric, best))
+        news = [f"{len(report.failed)} of the runs are not finite, and left behind"]
+        status = _status(plans[0], report, elapsed / (report.chunk - chunks_done), best, len(group.sessions))
+        show(status._replace(news=news if len(report.failed) > num_failed else []))
+        num_failed = len(report.failed)
+
+    return record
+
+
+def _own(report: Report, number: int, num_seeds: int, num_members: int) -> Report:
+    """A member's part of a report; the time is shared among the members that ran."""
+    start = number * num_seeds
+    return Report(
+        chunk=report.chunk,
+        metrics={name: values[start : start + num_seeds] for name, values in report.metrics.items()},
+        failed=tuple(row - start for row in report.failed if start <= row < start + num_seeds),
+        seconds=report.seconds / num_members,
+    )
+
+
+def _status(
+    plan: recorder.Plan, report: Report, seconds: float, best: float, num_members: int
+) -> progress.Status:
+    return progress.Status(
+        env_steps=report.chunk * plan.steps_per_chunk,
+        steps_per_second=plan.steps_per_chunk * len(plan.seeds) * num_members / seconds,
+        seconds_left=(plan.num_chunks - report.chunk) * seconds,
+        mean_return=best if np.isfinite(best) else float("nan"),
+        mean_name="best " + plan.return_metric.removeprefix("episode_").replace("_", " "),
+        alarms=(),
+        news=(),
+    )
+
+
+def _service(session: Session, env_steps: int) -> sinks.Sink:
+    return sinks.open_sink(
+        session.options.track, session.run_dir, runs.training_config(session.options), env_steps
+    )
+
+
+def _saver(group: Group, program: Program) -> Callable[[Any, int], None]:
+    architecture = checkpoint.describe(program.state_shape)
+
+    def save(host_state: Any, chunk: int) -> None:
+        # A checkpoint must never know more chunks than the files of the members have lines.
+        for session in group.sessions:
+            files.flush(group.files_of(session).metrics)
+        checkpoint.save(
+            group.checkpoints,
+            host_state,
+            architecture=architecture,
+            chunk=chunk,
+            config=group.identity,
+            keep=group.sessions[0].options.keep_checkpoints,
+        )
+
+    return save

@@ -1,0 +1,231 @@
+"""A sweep from its beginning, or from where it was stopped, to its table and its pictures.
+
+Its directory holds `sweep.json`, which names every member, `members/NAME-0000/` for each of them, which are
+run directories like any other, and `groups/` with the checkpoints of what is in memory together.
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+
+from purerl import files, runs, serialization
+from purerl.errors import UserError, one_line
+from purerl.report.reading import MEMBERS
+from purerl.report.scores import Score
+from purerl.runs import RunOptions, Session
+from purerl.sweep import results
+from purerl.sweep.groups import Group, train_group
+from purerl.sweep.probe import Width, measure_width, members_in_memory
+from purerl.sweep.settings import Build, Member, SweepOptions, buckets, make_members, rows, typed
+from purerl.sweep.space import Space, as_text, draw
+from purerl.train import Members, Program
+
+SWEEP_FILE = "sweep.json"
+SCHEMA_VERSION = 1
+
+
+class Sweep(NamedTuple):
+    """A sweep, as one process works on it.
+
+    Attributes:
+        run_dir: its directory.
+        members: all of them.
+        buckets: those that can share a program.
+        swept: options that are swept, as on the command line, by name.
+        layout: `width`, `group_size` by bucket and `num_devices`, which a resumed sweep keeps.
+        console: where to show the progress.
+        how_to_go_on: what to say when it is stopped.
+    """
+
+    run_dir: Path
+    members: list[Member]
+    buckets: list[list[Member]]
+    swept: dict[str, str]
+    layout: dict[str, Any]
+    console: Console
+    how_to_go_on: str
+
+
+def sweep(
+    config: RunOptions,
+    build: Build,
+    space: Space,
+    options: SweepOptions | None = None,
+    console: Console | None = None,
+    script: str = "SCRIPT",
+) -> list[Score]:
+    """Trains every member with every seed, and says which are best.
+
+    Args:
+        config: the configuration; the swept options replace theirs. `num_seeds` seeds for each member.
+        build: the experiment that a configuration describes.
+        space: options by name ("ppo.learning_rate"), and what each may be.
+        options: how members are drawn and laid out.
+        console: where to show the progress; None: standard output.
+        script: file of the experiment, for what is said when the sweep is stopped.
+
+    Returns:
+        Scores of the members, best first.
+
+    Raises:
+        UserError: a member cannot be run, or the sweep was stopped.
+    """
+    options = options or SweepOptions()
+    runs.check_options(config)
+    known = typed(space, type(config))
+    if not known:
+        raise UserError("there is nothing to sweep; say what, as --sweep.ppo.gamma 0.9,0.99")
+    settings = draw(known, options.sampler, options.num_members, options.sample_seed)
+    members = make_members(config, build, settings)
+    name = f"sweep-{members[0].experiment.name}"
+    run_dir = runs.new_directory(config, name)
+    console = console or Console()
+    together = buckets(members)
+    layout = _lay_out(together, options, console)
+    swept = {name: as_text(values) for name, values in known.items()}
+    saved = {
+        "schema": SCHEMA_VERSION,
+        "experiment": members[0].experiment.name,
+        "versions": runs.versions(),
+        **runs.machine(),
+        "swept": swept,
+        "options": dataclasses.asdict(options),
+        "layout": layout,
+        "settings": [serialization.encode(member.setting) for member in members],
+        "config": serialization.encode(config),
+    }
+    files.write_json(run_dir / SWEEP_FILE, saved)
+    return _train(Sweep(run_dir, members, together, swept, layout, console, _how_to_go_on(script, run_dir)))
+
+
+def resume(
+    run_dir: Path,
+    config_class: type[RunOptions],
+    build: Build,
+    console: Console | None = None,
+    script: str = "SCRIPT",
+) -> list[Score]:
+    """Goes on with a sweep from its newest checkpoints; it ends with the bits of one that never stopped."""
+    saved = read_sweep(run_dir)
+    config = serialization.decode(saved["config"], config_class)
+    settings = [serialization.decode(setting) for setting in saved["settings"]]
+    members = make_members(config, build, settings)
+    swept, layout = saved["swept"], saved["layout"]
+    go_on = _how_to_go_on(script, run_dir)
+    return _train(Sweep(run_dir, members, buckets(members), swept, layout, console or Console(), go_on))
+
+
+def read_sweep(run_dir: Path, file_name: str = SWEEP_FILE) -> dict[str, Any]:
+    """What was written down when a sweep began.
+
+    Raises:
+        UserError: there is no such sweep.
+    """
+    file = run_dir / file_name
+    try:
+        saved = json.loads(file.read_text())
+        if saved["schema"] != SCHEMA_VERSION:
+            raise UserError(f"{file} has format {saved['schema']}, this PureRL reads format {SCHEMA_VERSION}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = one_line(error) or type(error).__name__
+        raise UserError(f"--resume {run_dir}: {file_name} cannot be read ({reason})") from error
+    return saved
+
+
+def _lay_out(found: Sequence[list[Member]], options: SweepOptions, console: Console) -> dict[str, Any]:
+    """Measures the first bucket; the others are taken to be like it, but for the memory that they need."""
+    first = found[0]
+    num_devices = first[0].experiment.num_devices
+    num_seeds = first[0].config.num_seeds
+    sentence = (
+        f"{sum(map(len, found))} members x {num_seeds} seeds in {len(found)} program{'s' * (len(found) > 1)}"
+    )
+    console.print(
+        f"sweep: {sentence}; measuring how many to run side by side ...", highlight=False, soft_wrap=True
+    )
+    width = measure_width(first[0], first, num_devices, options.width)
+    sizes = [members_in_memory(width, len(bucket), num_seeds, options.group_size) for bucket in found]
+    console.print(
+        f"sweep: {_say(width)}; {max(sizes)} members in memory together", highlight=False, soft_wrap=True
+    )
+    return {
+        "num_devices": num_devices,
+        "width": width.width,
+        "seconds_of_an_update_by_width": width.seconds,
+        "group_sizes": sizes,
+    }
+
+
+def _say(width: Width) -> str:
+    times = ", ".join(f"{count}: {1e3 * seconds:.3g} ms" for count, seconds in width.seconds.items())
+    measured = f" (an update of a run, by how many are side by side: {times})" if times else ""
+    return f"{width.width} side by side{measured}"
+
+
+def _train(sweep: Sweep) -> list[Score]:
+    number = 0
+    for bucket, size in zip(sweep.buckets, sweep.layout["group_sizes"], strict=True):
+        program = None
+        for start in range(0, len(bucket), size):
+            group = bucket[start : start + size]
+            number += 1
+            if all((member_dir(sweep.run_dir, member) / runs.SUMMARY_FILE).exists() for member in group):
+                continue
+            # The last group is filled up, so that one program does for all.
+            padded = rows(group + [group[-1]] * (size - len(group)), bucket)
+            program = program or _compile(sweep, group[0], padded)
+            train_group(_group(sweep, group, padded, number), program)
+    return results.write_results(
+        sweep.run_dir,
+        sweep.members,
+        [member_dir(sweep.run_dir, member) for member in sweep.members],
+        list(sweep.swept),
+        sweep.console,
+    )
+
+
+def _compile(sweep: Sweep, member: Member, padded: Members) -> Program:
+    sweep.console.print(f"{member.experiment.name}: compiling ...", highlight=False, soft_wrap=True)
+    return member.experiment.build_program(
+        total_steps=member.config.total_steps,
+        num_devices=sweep.layout["num_devices"],
+        width=sweep.layout["width"],
+        members=padded,
+    )
+
+
+def _group(sweep: Sweep, group: list[Member], padded: Members, number: int) -> Group:
+    sessions = []
+    for member in group:
+        directory = member_dir(sweep.run_dir, member)
+        if not (directory / runs.CONFIG_FILE).exists():
+            directory.mkdir(parents=True, exist_ok=True)
+            options = dataclasses.replace(member.config, run_dir=directory)
+            runs.write_config(directory, options, member.experiment)
+        sessions.append(Session(member.experiment, member.config, directory, sweep.console))
+    num_groups = sum(
+        -(-len(bucket) // size)
+        for bucket, size in zip(sweep.buckets, sweep.layout["group_sizes"], strict=True)
+    )
+    return Group(
+        label=f"{group[0].experiment.name}, group {number} of {num_groups}",
+        sessions=sessions,
+        rows=padded,
+        checkpoints=sweep.run_dir / "groups" / f"{number:04d}",
+        identity=[serialization.encode(member.setting) for member in group],
+        console=sweep.console,
+        how_to_go_on=sweep.how_to_go_on,
+    )
+
+
+def member_dir(run_dir: Path, member: Member) -> Path:
+    """The run directory of a member; its name tells it apart from the members of other sweeps."""
+    return run_dir / MEMBERS / f"{run_dir.resolve().name}-{member.number:04d}"
+
+
+def _how_to_go_on(script: str, run_dir: Path) -> str:
+    return f"go on with: python -m purerl.sweep {script} --resume {run_dir}"

@@ -1,0 +1,162 @@
+"""A report on whole, unfinished, damaged and mixed runs, and its numbers worked by hand."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from purerl.errors import UserError
+from purerl.report import write_report
+from purerl.report.comparing import compare
+from purerl.report.reading import read_runs
+from purerl.report.scores import final_scores, time_to
+
+GIF = b"GIF89a" + bytes(20) + b";"
+
+
+def write_run(directory, curves, *, rate=0.1, seed=0, experiment="ppo-world", env="World-v0", **changes):
+    """A run directory; curves [C][S], 10 steps and 2 seconds a chunk."""
+    directory.mkdir(parents=True)
+    num_seeds = len(curves[0])
+    config = {"seed": seed, "num_seeds": num_seeds, "total_steps": 10 * len(curves), "env": env}
+    config |= {"run_dir": {"$path": str(directory)}, "ppo": {"learning_rate": rate}} | changes
+    (directory / "config.json").write_text(json.dumps({"experiment": experiment, "config": config}))
+    lines = [
+        {
+            "chunk": chunk,
+            "env_steps": 10 * chunk,
+            "failed_seeds": [],
+            "metrics": {"entropy": values, "episode_return": values},
+        }
+        for chunk, values in enumerate(curves, 1)
+    ]
+    (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    times = [{"chunk": chunk, "seconds": 2.0} for chunk in range(1, len(curves) + 1)]
+    (directory / "timing.jsonl").write_text("".join(json.dumps(line) + "\n" for line in times))
+    summary = {"seeds": list(range(seed, seed + num_seeds)), "jax": "1.2.3", "device": "abacus"}
+    summary["eval"] = {"default": {"per_seed": curves[-1], "mean": 0.0}}
+    (directory / "summary.json").write_text(json.dumps(summary))
+    return directory
+
+
+def rising(*ends, num_chunks=20):
+    """Curves that rise linearly from one step to their ends."""
+    return [[end * chunk / num_chunks for end in ends] for chunk in range(1, num_chunks + 1)]
+
+
+def reasons(skipped):
+    return {path.name: reason for path, reason in skipped}
+
+
+def test_runs_that_differ_only_in_seeds_are_one_group_and_worlds_are_apart(tmp_path):
+    write_run(tmp_path / "a", rising(1.0, 2.0), seed=0)
+    write_run(tmp_path / "b", rising(3.0), seed=2, track="wandb")
+    write_run(tmp_path / "c", rising(9.0), rate=0.2)
+    write_run(tmp_path / "d", rising(5.0), env="Other-v0")
+    found, skipped = read_runs(sorted(tmp_path.iterdir()))
+    tasks, _ = compare(found, None)
+    assert not skipped
+    assert [task.name for task in tasks] == ["World-v0", "Other-v0"]
+    assert [group.label for group in tasks[0].groups] == ["learning_rate 0.2", "learning_rate 0.1"]
+    assert tasks[0].groups[1].values.shape == (20, 3)
+    assert tasks[0].options == {"ppo.learning_rate": ["0.2", "0.1"]}
+
+
+def test_scores_and_times_are_those_worked_by_hand(tmp_path):
+    # The curve ends at 1, 2, 4 and 8; over the last tenth, chunks 19 and 20 of 20, the mean is 39/40 of that.
+    # Interquartile mean: (2 + 4) / 2 * 39 / 40. A level of 2 is reached by seeds at never, 20, 10, 5 chunks.
+    write_run(tmp_path / "a", rising(1.0, 2.0, 4.0, 8.0))
+    (task,), _ = compare(read_runs([tmp_path / "a"])[0], None)
+    (score,) = final_scores(task)
+    np.testing.assert_allclose(score.mean[0], 3 * 39 / 40)
+    (reached,) = time_to(task, 2.0)
+    np.testing.assert_array_equal(reached.steps, [np.inf, 200, 100, 50])
+    np.testing.assert_array_equal(reached.seconds, [np.inf, 40, 20, 10])
+    assert reached.median_steps[0] == 150
+    assert reached.median_steps[2] == np.inf
+
+
+def test_a_seed_that_failed_has_the_lowest_score_and_one_that_has_not_ended_has_none(tmp_path):
+    failed = [[value, None if chunk > 10 else value] for chunk, (value, _) in enumerate(rising(4.0, 4.0), 1)]
+    write_run(tmp_path / "a", failed)
+    write_run(tmp_path / "b", rising(1.0, 1.0), rate=0.2)
+    write_run(tmp_path / "c", rising(2.0)[:12], rate=0.3, total_steps=200)
+    (task,), _ = compare(read_runs(sorted(tmp_path.iterdir()))[0], None)
+    scores = {score.label: score for score in final_scores(task)}
+    np.testing.assert_allclose(scores["learning_rate 0.1"].per_seed, [4 * 39 / 40, 39 / 40])
+    assert scores["learning_rate 0.1"].num_failed == 1
+    assert scores["learning_rate 0.3"].per_seed.size == 0
+    assert scores["learning_rate 0.3"].num_unfinished == 1
+
+
+def test_what_is_missing_or_damaged_is_named_and_the_rest_is_used(tmp_path):
+    whole = write_run(tmp_path / "whole", rising(1.0, 2.0))
+    (whole / "episode.gif").write_bytes(GIF)
+    torn = write_run(tmp_path / "torn", rising(2.0), seed=5)
+    with (torn / "metrics.jsonl").open("a") as stream:
+        stream.write('{"chunk": 21, "env_st')
+    (torn / "timing.jsonl").write_text("\0\0\0")
+    (torn / "episode.gif").write_bytes(GIF[:-4])
+    (torn / "summary.json").unlink()
+    lost = write_run(tmp_path / "lost", rising(3.0))
+    (lost / "config.json").write_text("[]")
+    empty = write_run(tmp_path / "empty", rising(3.0))
+    (empty / "metrics.jsonl").write_text('{"chunk": 1}\n7\n')
+    other = write_run(tmp_path / "other", rising(3.0), seed=7)
+    (other / "metrics.jsonl").write_text(
+        (other / "metrics.jsonl").read_text().replace("episode_return", "something")
+    )
+    again = write_run(tmp_path / "again", rising(1.0, 2.0))
+    file = tmp_path / "file"
+    file.touch()
+    directories = [whole, torn, lost, empty, other, again, file, tmp_path / "nowhere", whole]
+    skipped = write_report(directories, tmp_path / "out")
+    told = [f"{path.relative_to(tmp_path)}: {reason}" for path, reason in skipped]
+    expected = [
+        "torn/metrics.jsonl: line 21 of 21 damaged",
+        "torn/timing.jsonl: line 1 of 1 damaged",
+        "torn/episode.gif: is damaged",
+        "torn/summary.json: is missing",
+        "lost/config.json: is damaged",
+        "empty/metrics.jsonl: lines 1, 2 of 2 damaged",
+        "empty: there is no whole line",
+        "again: seed 0 is in",
+        "again: seed 1 is in",
+        "file: is not a directory",
+        "nowhere: does not exist",
+        "whole: named twice",
+    ]
+    for sentence in expected:
+        assert sum(text.startswith(sentence) for text in told) == 1, (sentence, told)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "data:image/gif;base64" in page and "data:image/png;base64" in page
+    assert 'src="data:' in page and "http" not in page
+    for path, reason in skipped:
+        assert path.name in page and reason.partition(":")[0].partition("'")[0] in page
+    numbers = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert numbers["World-v0"]["metric"] == "entropy"  # the only one that all have
+
+
+def test_nothing_to_report_on_is_one_line_and_exit_code_2(tmp_path):
+    with pytest.raises(UserError, match="nowhere: does not exist"):
+        write_report([tmp_path / "nowhere"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    command = [sys.executable, "-m", "purerl.report", "--thresold", "3"]
+    stop = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (stop.returncode, stop.stderr.count("\n")) == (2, 1)
+    assert "did you mean --threshold" in stop.stderr
+
+
+def test_a_sweep_stands_for_its_members(tmp_path):
+    for index, rate in enumerate((0.1, 0.2, 0.3)):
+        write_run(tmp_path / "sweep" / "members" / f"{index:03d}", rising(1.0, rate), rate=rate)
+    assert not write_report([tmp_path / "sweep"], tmp_path / "out", threshold=0.5)
+    numbers = json.loads((tmp_path / "out" / "report.json").read_text())["World-v0"]
+    assert len(numbers["final_scores"]) == 3
+    assert numbers["threshold"] == 0.5
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "report.html", "report.json", "world-v0-curves.png", "world-v0-scores.png",
+        "world-v0-improvement.png", "world-v0-time.png",
+    }  # fmt: skip
