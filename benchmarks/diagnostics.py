@@ -32,7 +32,7 @@ from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.metrics import pack
 from purerl.networks import NetworkConfig, SetNetworkName, make_actor_critic
-from purerl.plots import draw_band, style
+from purerl.plots import draw_band, style_of_metric
 from purerl.runtime import enable_compilation_cache
 from purerl.statistics import bootstrap_interval, interquartile_mean
 from purerl.train import Program, build_program, usable_devices
@@ -232,7 +232,7 @@ def compare(comparison: Comparison, options: Options) -> list[Row]:
     axes = figure.subplots(1, 2)
     rows = []
     for title, panel in zip(("episode_return", comparison.metric), axes, strict=True):
-        style(panel, title)
+        style_of_metric(panel, title)
     for variant, colour in zip(comparison.variants, COLOURS, strict=False):
         program = program_of(variant, options.num_seeds, options.total_steps, NUM_POINTS)
         found = courses(program)
@@ -241,9 +241,9 @@ def compare(comparison: Comparison, options: Options) -> list[Row]:
         if comparison.metric in found:
             draw_band(axes[1], steps, found[comparison.metric], colour)
         last = np.nanmean(found["episode_return"][-program.num_chunks // 5 :], axis=0)
-        low, high = bootstrap_interval(last)
-        name = f"{comparison.name}: {variant.name} [{low:.2f}, {high:.2f}]"
-        rows.append(Row(name, float(interquartile_mean(last)), "return", command=command))
+        name = f"{comparison.name}: {variant.name}"
+        value = float(interquartile_mean(last))
+        rows.append(Row(name, value, "return", command=command, interval=bootstrap_interval(last)))
     axes[0].legend(fontsize=8, frameon=False)
     options.pictures.mkdir(parents=True, exist_ok=True)
     picture = options.pictures / f"{comparison.name}.png"

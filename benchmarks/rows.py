@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import tyro
 from jax.sharding import Mesh, PartitionSpec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from purerl import runs
@@ -38,6 +39,7 @@ class Row:
         aim: what would be good.
         command: how to measure it again.
         lower_is_better: True for times.
+        interval: 95 % bootstrap interval of the value; None where there is none.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Row:
     aim: float | None = None
     command: str = ""
     lower_is_better: bool = False
+    interval: tuple[float, float] | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -153,7 +156,8 @@ def write_page(page: Path, results: Path) -> None:
     for row in rows:
         numbers = [row[name] for name in ("baseline", "ratio", "floor", "aim")]
         cells = ["" if number is None else number_text(number) for number in numbers]
-        cells = [row["name"], f"**{number_text(row['value'])}**", row["unit"], *cells, f"`{row['command']}`"]
+        value = f"**{number_text(row['value'])}**{_interval_text(row.get('interval'))}"
+        cells = [row["name"], value, row["unit"], *cells, f"`{row['command']}`"]
         lines.append(f"| {' | '.join(cells)} |")
     machines = {json.dumps(_setting(row["machine"]), sort_keys=True) for row in rows}
     lines += ["", "Measured on:", ""]
@@ -179,8 +183,13 @@ def to_table(rows: list[Row]) -> Table:
     for row in rows:
         numbers = [row.baseline, row.ratio, row.floor, row.aim]
         cells = ["" if number is None else number_text(number) for number in numbers]
-        table.add_row(row.name, f"[bold]{number_text(row.value)}[/]", row.unit, *cells)
+        value = f"[bold]{number_text(row.value)}[/]{escape(_interval_text(row.interval))}"
+        table.add_row(row.name, value, row.unit, *cells)
     return table
+
+
+def _interval_text(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f" [{number_text(interval[0])}, {number_text(interval[1])}]"
 
 
 def number_text(number: float) -> str:

@@ -19,6 +19,7 @@ class Registered(NamedTuple):
 ENVIRONMENTS = {
     "Bikkle-v0": Registered("envs.bikkle:Bikkle", "envs.bikkle.render:frame"),
     "Maze-v0": Registered("envs.maze:Maze", "envs.maze.render:frame"),
+    "MazePatch-v0": Registered("envs.maze:MazePatch", "envs.maze.render:frame"),
     "MemoryChain": Registered("envs.memory:MemoryChain"),
     "RepeatFirst": Registered("envs.memory:RepeatFirst"),
     "RepeatPrevious": Registered("envs.memory:RepeatPrevious"),

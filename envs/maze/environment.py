@@ -180,3 +180,10 @@ class Maze:
             "unshaped_reward": unshaped,
         }
         return self.observe(after, params), after, reward, reached, info
+
+
+@dataclass(frozen=True)
+class MazePatch(Maze):
+    """A maze of which only what lies around the agent is seen."""
+
+    observation: str = "patch"
