@@ -18,10 +18,9 @@ import numpy as np
 
 from benchmarks.rows import ROOT, Row, median_seconds, run_script, take
 from envs.memory import RepeatPrevious
-from purerl.algorithms.ppo import make_ppo
 from purerl.networks import MemoryConfig, MemoryName, NetworkConfig, make_memory_actor_critic
 from purerl.statistics import bootstrap_interval, interquartile_mean
-from purerl.train import Program, build_program
+from purerl.train import Program
 
 sys.path.insert(0, str(ROOT / "experiments"))
 import ppo_memory
@@ -87,17 +86,15 @@ def compare(task: Task) -> list[Row]:
     return rows
 
 
-def program_of(memory: MemoryName, length: int = 32) -> Program:
-    """PPO on RepeatPrevious with a memory of width 64: 64 environments, rollouts of 64 steps."""
-    env = RepeatPrevious()
-    defaults = ppo_memory.Config()
-    config = defaults.ppo.replace(env_params=env.default_params, num_envs=64, num_steps=64)
-    sizes = MemoryConfig(width=64, num_layers=2, length=length)
-    network = make_memory_actor_critic(env, env.default_params, "mlp", defaults.net, memory, sizes)
-    return build_program(
-        partial(make_ppo, env, network),
-        config,
-        total_steps=CHUNKS * 2 * config.num_envs * config.num_steps,
+def program_of(memory: MemoryName) -> Program:
+    """The default command of the script: RepeatPrevious, width 64, 64 environments, rollouts of 64 steps."""
+    experiment = ppo_memory.build(ppo_memory.Config(memory=memory))
+    steps_per_update = experiment.algorithm.steps_per_update(experiment.algorithm_config)
+    return experiment.build_program(
+        seed=0,
+        num_seeds=1,
+        total_steps=CHUNKS * 2 * steps_per_update,
+        num_devices=experiment.num_devices,
         target_chunks=CHUNKS,
     )
 

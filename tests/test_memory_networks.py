@@ -44,9 +44,11 @@ def step_through(module, params, carry, x, begins):
     return jax.lax.scan(step, carry, (x, begins))
 
 
-def test_stepping_equals_the_segment_with_episodes_that_begin_anywhere(memory):
+@pytest.mark.parametrize("num_steps", [NUM_STEPS, 3 * LENGTH])  # the second is cut into blocks
+def test_stepping_equals_the_segment_with_episodes_that_begin_anywhere(memory, num_steps):
     module, params, carry, x, begins = memory
-    assert 3 < begins.sum() < NUM_STEPS * BATCH / 2
+    x, begins = x[:, :num_steps], begins[:num_steps]
+    assert 3 < begins.sum() < num_steps * BATCH / 2
     _, stepped = jax.jit(partial(step_through, module))(params, carry, jnp.moveaxis(x, 1, 0), begins)
     segment = jax.jit(module.apply)(params, carry, x, begins)
     np.testing.assert_allclose(jnp.moveaxis(stepped, 0, 1), segment, atol=1e-5)

@@ -77,7 +77,19 @@ def attend_to_past(
     Returns:
         float32 [H, D, T, B].
     """
-    (_, width, steps, _), num_keys = query.shape, key.shape[2]
+    (heads, width, steps, samples), num_keys = query.shape, key.shape[2]
+    length = positions.shape[2] - 1
+    if steps > length > 0 and steps % length == 0:
+        # A block of M steps sees no more than itself and the M steps before: blocks are samples.
+        apart = attend_to_past(
+            _windows(query, length, length),
+            _windows(key, length, 2 * length),
+            _windows(value, length, 2 * length),
+            positions,
+            biases,
+            _windows(age, length, length),
+        ).reshape(heads, width, length, -1, samples)
+        return jnp.swapaxes(apart, 2, 3).reshape(query.shape)
     scaled = query * width**-0.5
     u, v = biases[..., None, None] * width**-0.5
     by_content = jnp.transpose(key, (3, 0, 2, 1)) @ jnp.transpose(scaled + u, (3, 0, 1, 2))  # [B, H, S, T]
@@ -87,6 +99,13 @@ def attend_to_past(
     visible = (distance >= 0) & (distance <= age.T[:, None, None])
     weights = softmax(jnp.where(visible, scores, _HIDDEN))
     return jnp.transpose(jnp.transpose(value, (3, 0, 1, 2)) @ weights, (1, 2, 3, 0))
+
+
+def _windows(sequence: jax.Array, stride: int, size: int) -> jax.Array:
+    """Parts of a sequence, one every `stride` steps, as samples: [..., S, B] -> [..., size, parts * B]."""
+    starts = range(0, sequence.shape[-2] - size + 1, stride)
+    parts = jnp.stack([sequence[..., start : start + size, :] for start in starts], axis=-2)
+    return parts.reshape(*parts.shape[:-2], -1)
 
 
 def ask_past(

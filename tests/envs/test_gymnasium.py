@@ -37,7 +37,9 @@ def assert_same(left, right):
 @pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("name", envs.ENVIRONMENTS)
 def test_every_registered_environment_passes_the_checker_of_gymnasium(name):
-    check_env(gymnasium.make(f"purerl/{name}", render_mode="rgb_array").unwrapped)
+    painted = envs.ENVIRONMENTS[name].frame is not None
+    env = gymnasium.make(f"purerl/{name}", render_mode="rgb_array" if painted else None)
+    check_env(env.unwrapped, skip_render_check=not painted)
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
