@@ -136,6 +136,19 @@ def test_a_seed_alone_equals_the_same_seed_among_others(program_of):
     equal(together, jax.tree.map(lambda leaf: leaf[0], alone), where=lambda leaf: leaf[2])
 
 
+def test_a_seed_alone_equals_the_same_seed_inside_a_vmap():
+    # Products of matrices are not summed in the same order there: the same draws, the same up to rounding.
+    algorithm = make_ppo(ENV, network_of("gru"))
+    run_of = partial(train, algorithm, CONFIG.replace(num_epochs=1), num_updates=2)
+    keys = jax.vmap(jax.random.key)(jnp.arange(3))
+    together, alone = jax.jit(jax.vmap(run_of))(keys)[0], jax.jit(run_of)(keys[2])[0]
+    equal(jax.random.key_data(together.key)[2], jax.random.key_data(alone.key))
+    equal(together.actor.env_state, alone.actor.env_state, where=lambda leaf: leaf[2])
+    close = lambda a, b: np.testing.assert_allclose(a[2], b, atol=1e-5)  # noqa: E731
+    jax.tree.map(close, together.actor.carry, alone.actor.carry)
+    jax.tree.map(close, together.learner.params, alone.learner.params)
+
+
 def test_a_run_resumed_in_the_middle_of_episodes_ends_with_the_same_bits(program_of, tmp_path):
     num_devices = min(2, len(jax.local_devices()))
     program = program_of(num_devices)

@@ -108,33 +108,47 @@ def _windows(sequence: jax.Array, stride: int, size: int) -> jax.Array:
     return parts.reshape(*parts.shape[:-2], -1)
 
 
-def ask_past(
+def weigh_past(
     query: jax.Array,
     past: jax.Array,
-    kernels: jax.Array,
+    kernel: jax.Array,
     positions: jax.Array,
     biases: jax.Array,
     visible: jax.Array,
 ) -> jax.Array:
-    """Attention of one step. The projections of keys and values move onto query and result.
+    """How much one step attends to each of the past. The projection of the keys moves onto the query.
 
-    So the past is held once for keys and values of all heads, and a step multiplies no matrix with it.
+    With `gather_past`, the past is held once for keys and values of all heads, and a step multiplies no
+    matrix with it.
 
     Args:
         query: float32 [H, D, B].
         past: float32 [B, N, W], in any order.
-        kernels: that make keys and values out of the past, float32 [2, W, H, D].
+        kernel: that makes keys out of the past, float32 [W, H, D].
         positions: r of each of them, float32 [H, D, N].
         biases: u and v, float32 [2, H, D].
         visible: bool [B, N]; at least one in each sample.
 
     Returns:
-        float32 [H, D, B].
+        float32 [B, H, N], with sum 1 over N and 0 where nothing is visible.
     """
     scaled = query * query.shape[1] ** -0.5
     u, v = biases[..., None] * query.shape[1] ** -0.5
-    asked = jnp.einsum("whd,hdb->bhw", kernels[0], scaled + u)
+    asked = jnp.einsum("whd,hdb->bhw", kernel, scaled + u)
     by_distance = jnp.einsum("hdn,hdb->bhn", positions, scaled + v)
     scores = asked @ jnp.swapaxes(past, 1, 2) + by_distance  # [B, H, N]
-    weights = jax.nn.softmax(jnp.where(visible[:, None], scores, _HIDDEN))
-    return jnp.einsum("whd,bhw->hdb", kernels[1], weights @ past)
+    return jax.nn.softmax(jnp.where(visible[:, None], scores, _HIDDEN))
+
+
+def gather_past(weights: jax.Array, past: jax.Array, kernel: jax.Array) -> jax.Array:
+    """What one step takes from the past. The projection of the values moves onto the result.
+
+    Args:
+        weights: float32 [B, H, N].
+        past: float32 [B, N, W].
+        kernel: that makes values out of the past, float32 [W, H, D].
+
+    Returns:
+        float32 [H, D, B].
+    """
+    return jnp.einsum("whd,bhw->hdb", kernel, weights @ past)

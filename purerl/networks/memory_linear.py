@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from purerl.networks.layers import Dense, LayerNorm
+from purerl.networks.probing import residual_ratio, tell
 
 Complex = tuple[jax.Array, jax.Array]
 """Real and imaginary part: XLA's CPU code for complex numbers is several times slower."""
@@ -104,7 +105,9 @@ class LinearRecurrentUnit(nn.Module):
         skip = self.skip.reshape(self.width, *(1,) * (x.ndim - 1))
         hidden = jax.nn.gelu(self.leave(jnp.concatenate(state)) + skip * normed)
         value, gate = jnp.split(self.gate(hidden), 2)
-        return x + value * jax.nn.sigmoid(gate)
+        branch = value * jax.nn.sigmoid(gate)
+        tell(self, "residual_ratio", lambda: residual_ratio(branch, x))
+        return x + branch
 
 
 class LinearRecurrentUnits(nn.Module):

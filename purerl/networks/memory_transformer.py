@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from purerl.networks.layers import Dense, LayerNorm, matmul, orthogonal
-from purerl.networks.memory_attention import ask_past, attend_to_past
+from purerl.networks.memory_attention import attend_to_past, gather_past, weigh_past
+from purerl.networks.probing import attention_entropy, residual_ratio, tell
 
 
 @struct.dataclass
@@ -116,8 +117,14 @@ class GatedLayer(nn.Module):
         heads = self.biases.shape[1:]
         positions = self._positions(past.shape[1])[..., past.shape[1] - 1 - distance]
         query = self.query(normed).reshape(*heads, -1)
-        kernels = jnp.stack(self.past).reshape(2, self.width, *heads)
-        return self._out(x, ask_past(query, past, kernels, positions, self.biases, visible))
+        key, value = (kernel.reshape(self.width, *heads) for kernel in self.past)
+        weights = weigh_past(query, past, key, positions, self.biases, visible)
+        tell(
+            self,
+            "attention_entropy",
+            lambda: attention_entropy(jnp.transpose(weights, (1, 2, 0)), visible.T),
+        )
+        return self._out(x, gather_past(weights, past, value))
 
     def __call__(self, x: jax.Array, normed: jax.Array, past: jax.Array, age: jax.Array) -> jax.Array:
         """A segment: x [W, T, B], normalised, after the past [W, M, B] -> [W, T, B]; age is int32 [T, B]."""
@@ -134,9 +141,12 @@ class GatedLayer(nn.Module):
 
     def _out(self, x: jax.Array, attended: jax.Array) -> jax.Array:
         attended = self.attention_out(attended.reshape(x.shape))
-        x = self.attention_gate(x, jax.nn.relu(attended))
-        hidden = jax.nn.relu(self.feed_forward_in(self.norm(x)))
-        return self.feed_forward_gate(x, jax.nn.relu(self.feed_forward_out(hidden)))
+        asked = self.attention_gate(x, jax.nn.relu(attended))
+        tell(self, "residual_ratio/attention", lambda: residual_ratio(asked - x, x))
+        hidden = jax.nn.relu(self.feed_forward_in(self.norm(asked)))
+        thought = self.feed_forward_gate(asked, jax.nn.relu(self.feed_forward_out(hidden)))
+        tell(self, "residual_ratio/feed_forward", lambda: residual_ratio(thought - asked, asked))
+        return thought
 
 
 class GatedTransformerXL(nn.Module):

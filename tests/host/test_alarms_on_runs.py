@@ -12,6 +12,7 @@ from probes import ContinuousTarget
 from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.logging.alarms import replay
+from purerl.logging.rules import RULES
 from purerl.networks import NetworkConfig, make_actor_critic
 from purerl.train import train
 
@@ -69,6 +70,7 @@ FAULTS = [
     Fault("exploding gradient", {"max_grad_norm": np.inf}, {"gain": 1e4}),
     Fault("vanished gradient", {}, {"gain": 0.0}, critic=0.0),
     Fault("dead agent", {}, {"gain": 0.0}),
+    Fault("fallen return", {"learning_rate": 1e-3, "final_learning_rate": 0.5}, {}),
     Fault("constant return", {}, {"gain": 0.0}),
     Fault("failing critic", always(0.3), {}),
     Fault("idle critic", {"value_coefficient": 0.0}, {}, critic=0.0),
@@ -128,6 +130,10 @@ def heard():
 @pytest.mark.parametrize("number", range(len(FAULTS)), ids=[fault.alarm for fault in FAULTS])
 def test_a_run_that_goes_wrong_says_why(heard, number):
     assert FAULTS[number].alarm in heard[number]
+
+
+def test_no_alarm_is_left_out():
+    assert {fault.alarm for fault in FAULTS} == {rule.name for rule in RULES}
 
 
 def test_ten_healthy_runs_are_silent(heard):

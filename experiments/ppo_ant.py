@@ -1,0 +1,114 @@
+"""PPO with a gated transformer on Brax's ant, as robots are trained by the thousand.
+
+    python experiments/ppo_ant.py
+    python experiments/ppo_ant.py --wrapper dynamics --num-seeds 5
+
+The defaults are those of record where there is a GPU: 4,096 environments, six blocks of width 256 with eight
+heads, a memory of 24 steps, as many as a rollout. On a CPU they are scaled down to what trains in minutes: 64
+environments, two blocks of width 64 with four heads. The rest is the same. Needs the extra `brax`.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import ppo_memory
+from any_environment import short_name
+
+from purerl import cli
+from purerl.algorithms.ppo_config import PPOConfig
+from purerl.networks import MemoryConfig, MemoryName, NetworkConfig
+from purerl.runs import Experiment, Steps
+
+
+class Scale(NamedTuple):
+    """How large everything is.
+
+    Attributes:
+        num_envs: environments side by side.
+        width: of encoder, memory and heads.
+        num_blocks: layers of the transformer.
+        num_heads: in each of them.
+        total_steps: environment steps of a seed.
+        eval_episodes: evaluation episodes of a seed.
+    """
+
+    num_envs: int
+    width: int
+    num_blocks: int
+    num_heads: int
+    total_steps: int
+    eval_episodes: int
+
+
+RECORD = Scale(4096, 256, 6, 8, 100_000_000, 512)
+SMALL = Scale(64, 64, 2, 4, 1_000_000, 64)
+MEMORY = 24
+"""Steps that are remembered, and steps of a rollout."""
+
+
+def scale() -> Scale:
+    """The scale for this machine."""
+    return SMALL if jax.default_backend() == "cpu" else RECORD
+
+
+def ppo_of(size: Scale) -> PPOConfig:
+    """The learner of record, at a scale."""
+    return PPOConfig(
+        num_envs=size.num_envs,
+        num_steps=MEMORY,
+        num_epochs=5,
+        num_minibatches=4,
+        microbatch_size=0,
+        normalize_observations=True,
+        kl_target=0.01,
+        learning_rate=1e-3,
+        gamma=0.99,
+        gae_lambda=0.95,
+        clip=0.2,
+        value_clip=0.2,
+        value_coefficient=1.0,
+        entropy_coefficient=0.005,
+        max_grad_norm=1.0,
+    )
+
+
+def net_of(size: Scale) -> NetworkConfig:
+    """Encoder and heads; the logarithm of the standard deviation begins at 0."""
+    return NetworkConfig(
+        width=size.width, num_layers=1, head_width=size.width, activation="tanh", initial_std=1.0
+    )
+
+
+def memory_of(size: Scale) -> MemoryConfig:
+    """The gated transformer."""
+    return MemoryConfig(
+        width=size.width,
+        num_layers=size.num_blocks,
+        num_heads=size.num_heads,
+        length=MEMORY,
+        feed_forward=2 * size.width,
+    )
+
+
+@dataclass(frozen=True)
+class Config(ppo_memory.Config):
+    """Train an ant with PPO and a gated transformer, evaluate it, and report."""
+
+    env: str = "brax/ant/spring"
+    """Name of the environment; any of Brax's, and the others."""
+    memory: MemoryName = "transformer"
+    total_steps: Steps = field(default_factory=lambda: scale().total_steps)
+    eval_episodes: int = field(default_factory=lambda: scale().eval_episodes)
+    ppo: PPOConfig = field(default_factory=lambda: ppo_of(scale()))
+    net: NetworkConfig = field(default_factory=lambda: net_of(scale()))
+    mem: MemoryConfig = field(default_factory=lambda: memory_of(scale()))
+
+
+def build(config: Config) -> Experiment:
+    """The experiment that a configuration describes; raises ValueError where it cannot be run."""
+    return ppo_memory.build(config)._replace(name=f"ppo-{short_name(config.env)}")
+
+
+if __name__ == "__main__":
+    cli.main(Config, build, description=__doc__)
