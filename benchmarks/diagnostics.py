@@ -33,7 +33,7 @@ from purerl.networks import NetworkConfig, SetNetworkName, make_actor_critic
 from purerl.plots import draw_band, style_of_metric
 from purerl.statistics import bootstrap_interval, interquartile_mean
 from purerl.train import Program, build_program, usable_devices
-from purerl.types import Algorithm
+from purerl.types import Algorithm, AxisName
 
 sys.path.insert(0, str(ROOT / "experiments"))
 import ppo_bikkle
@@ -196,9 +196,7 @@ def program_of(variant: Variant, num_seeds: int, total_steps: int, points: int) 
     )
 
 
-def clamped(
-    make: Callable[[str | None], Algorithm], bounds: tuple[float, float], axis: str | None
-) -> Algorithm:
+def clamped(make: Callable[[AxisName], Algorithm], bounds: tuple[float, float], axis: AxisName) -> Algorithm:
     """An algorithm whose deviation is put back between bounds after each update, as a clamp would hold it."""
     algorithm = make(axis)
 
@@ -266,7 +264,7 @@ def cost(num_turns: int = 30) -> list[Row]:
     config = DEFAULTS.ppo.replace(env_params=params)
     network = make_actor_critic(env, params, DEFAULTS.network, DEFAULTS.net)
     make = partial(make_ppo, env, network)
-    makers: dict[str, Callable[[str | None], Algorithm]] = {
+    makers: dict[str, Callable[[AxisName], Algorithm]] = {
         "all": make,
         "no diagnostics": lambda axis: make(axis)._replace(diagnose=None),
         "return alone": lambda axis: returns_alone(make(axis)),
