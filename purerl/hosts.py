@@ -39,6 +39,7 @@ def start(processes: Processes) -> None:
         return
     if processes == "auto" and not found(os.environ):
         return
+    jax.config.update("jax_enable_preemption_service", False)  # signals are answered by `purerl.interrupt`
     try:
         jax.distributed.initialize(**_settings(os.environ))
     except (RuntimeError, ValueError, KeyError) as error:
@@ -67,6 +68,17 @@ def _settings(environment: Mapping[str, str]) -> dict[str, Any]:
 def is_first() -> bool:
     """Whether this process is the one that writes."""
     return jax.process_index() == 0
+
+
+def check_shares(count: int, what: str) -> None:
+    """Refuses what would leave a device of several processes without work: each process must have some.
+
+    Raises:
+        UserError: so many shares cannot be dealt out evenly.
+    """
+    devices = len(jax.devices())
+    if jax.process_count() > 1 and count % devices:
+        raise UserError(f"{what} cannot be dealt out evenly to the {devices} devices of all processes")
 
 
 def console() -> Console:

@@ -70,6 +70,10 @@ def _interrupts(session: Session, answer: str, *, defer: bool = False) -> Abstra
 def _compile(session: Session) -> Any:
     options = session.options
     num_devices = resume.num_devices(session)
+    if options.shard == "seeds":
+        hosts.check_shares(options.num_seeds, f"--num-seeds {options.num_seeds}")
+    else:
+        hosts.check_shares(num_devices, f"environments that are cut into {num_devices} parts")
     seeds = f"seed {options.seed}" if options.num_seeds == 1 else f"{options.num_seeds} seeds"
     session.console.print(f"{session.experiment.name}: compiling for {seeds} ...", highlight=False)
     return session.experiment.build_program(
