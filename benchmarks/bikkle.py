@@ -5,7 +5,6 @@
 
 import json
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from benchmarks.rows import ROOT, Row, as_array, median_seconds, on_all_devices, run_script, take
+from benchmarks.rows import ROOT, Row, as_array, on_all_devices, rates, run_script, seconds_of, stepper, take
 from envs.bikkle import PROTOCOLS, Bikkle
 from envs.bikkle import scripted as controllers
 from envs.bikkle.protocols import protocol_params
@@ -61,9 +60,9 @@ def stepping() -> list[Row]:
 
         return jax.lax.scan(step, actor, jax.random.split(run_key, num_steps))[1].sum()[None]
 
-    rate = num_envs * num_steps / median_seconds(on_all_devices(run))
+    rate = rates(num_envs * num_steps, seconds_of(on_all_devices(run)))
     command = "python -m benchmarks.bikkle --only stepping"
-    return [Row("arena stepping", rate, "steps/s", 9200, 1e6, 4e6, command)]
+    return [Row.of("arena stepping", rate, "steps/s", 9200, 1e6, 4e6, command)]
 
 
 def original_network() -> list[Row]:
@@ -78,18 +77,20 @@ def original_network() -> list[Row]:
         shared_encoder=False,
     )
     ppo = PPOConfig(num_envs=64, num_steps=32, num_epochs=10, num_minibatches=32, learning_rate=3e-4)
-    rate, seconds = training_rate(4, net, ppo, total_steps=2048 * 40)
+    rate, seconds = training_rates(4, net, ppo, total_steps=2048 * 40)
     command = "python -m benchmarks.bikkle --only original"
     return [
-        Row("training, the original's network and epochs", rate, "steps/s", 348, 12 * 348, 40 * 348, command),
+        Row.of(
+            "training, the original's network and epochs", rate, "steps/s", 348, 12 * 348, 40 * 348, command
+        ),
         Row("compilation of it", seconds, "s", None, 8, 4, command, lower_is_better=True),
     ]
 
 
-def training_rate(
+def training_rates(
     max_pellets: int, net: NetworkConfig, ppo: PPOConfig, total_steps: int
-) -> tuple[float, float]:
-    """Environment steps per second of training, the first chunk left out, and the seconds of compilation."""
+) -> tuple[list[float], float]:
+    """Environment steps per second of each chunk but the first, and the seconds of compilation."""
     env = Bikkle(max_pellets)
     params = PROTOCOLS["continuing_4"].params
     network = make_actor_critic(env, params, "attention", net)
@@ -97,12 +98,8 @@ def training_rate(
     devices = usable_devices(ppo.num_envs, ppo.num_envs * ppo.num_steps, ppo.num_minibatches)
     build = partial(build_program, partial(make_ppo, env, network), ppo, num_devices=devices)
     program = build(seed=0, num_seeds=1, total_steps=total_steps, target_chunks=8)
-    state, seconds = program.init(), []
-    for _ in range(program.num_chunks):
-        started = time.perf_counter()
-        state, _ = jax.block_until_ready(program.chunk(state))
-        seconds.append(time.perf_counter() - started)
-    return program.steps_per_chunk / float(np.median(seconds[1:])), program.compile_seconds
+    seconds = seconds_of(stepper(program), program.num_chunks - 1)
+    return rates(program.steps_per_chunk, seconds), program.compile_seconds
 
 
 def default_command() -> list[Row]:

@@ -7,6 +7,7 @@ policies of all seeds play the same held-out mazes of full difficulty.
 import dataclasses
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -14,13 +15,11 @@ import numpy as np
 import tyro
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from rich.console import Console
 
-from benchmarks.rows import ROOT, Row, machine, save, write_page
+from benchmarks.rows import ROOT, Measure, Row, machine, take_each
 from envs.curriculum import CurriculumOptions
 from purerl.evaluate import play
 from purerl.logging.progress import short
-from purerl.runtime import enable_compilation_cache
 from purerl.statistics import bootstrap_interval, interquartile_mean
 
 sys.path.insert(0, str(ROOT / "experiments"))
@@ -123,24 +122,33 @@ def rows_of(name: str, steps: np.ndarray, rates: np.ndarray) -> list[Row]:
     return rows
 
 
+def measure(name: str, options: Options) -> list[Row]:
+    """Solve rates of a curriculum on held-out mazes at the end of training, and the steps to 90 %."""
+    curves = options.out.with_name(f"{options.out.stem}_curves.json")
+    steps, rates = solve_rates(name, options)
+    results = json.loads(curves.read_text()) if curves.exists() else {}
+    results[name] = {"steps": steps.tolist(), "solve_rates": rates.tolist(), "machine": machine()}
+    curves.parent.mkdir(parents=True, exist_ok=True)
+    curves.write_text(json.dumps(results) + "\n")
+    draw(options.picture, results)
+    return rows_of(name, steps, rates)
+
+
+def measures(options: Options) -> dict[str, Measure]:
+    """The measures by name, as the options want them."""
+    return {name: partial(measure, name, options) for name in NAMES}
+
+
+MEASURES = measures(Options())
+
+
 def main(options: Options) -> None:
     """Measures one curriculum after another and writes after each."""
     unknown = [name for name in options.only if name not in NAMES]
     if unknown:
         sys.exit(f"error: no curriculum here is called {unknown[0]!r}; there are {', '.join(NAMES)}")
-    enable_compilation_cache()
-    console = Console()
-    curves = options.out.with_name(f"{options.out.stem}_curves.json")
-    for name in options.only:
-        console.print(f"{name} ...", highlight=False)
-        steps, rates = solve_rates(name, options)
-        results = json.loads(curves.read_text()) if curves.exists() else {}
-        results[name] = {"steps": steps.tolist(), "solve_rates": rates.tolist(), "machine": machine()}
-        curves.parent.mkdir(parents=True, exist_ok=True)
-        curves.write_text(json.dumps(results) + "\n")
-        save(options.out, rows_of(name, steps, rates), console)
-        write_page(options.page, options.out)
-        draw(options.picture, results)
+    known = measures(options)
+    take_each({name: known[name] for name in options.only}, options.out, options.page)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import dataclasses
 import operator
 import os
 import random
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -25,18 +24,16 @@ import numpy as np
 import tyro
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from rich.console import Console
 
-from benchmarks.rows import ROOT, Row, save, write_page
+from benchmarks.rows import ROOT, Measure, Row, take_each
 from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.metrics import pack
 from purerl.networks import NetworkConfig, SetNetworkName, make_actor_critic
 from purerl.plots import draw_band, style_of_metric
-from purerl.runtime import enable_compilation_cache
 from purerl.statistics import bootstrap_interval, interquartile_mean
 from purerl.train import Program, build_program, usable_devices
-from purerl.types import Algorithm
+from purerl.types import Algorithm, AxisName
 
 sys.path.insert(0, str(ROOT / "experiments"))
 import ppo_bikkle
@@ -199,9 +196,7 @@ def program_of(variant: Variant, num_seeds: int, total_steps: int, points: int) 
     )
 
 
-def clamped(
-    make: Callable[[str | None], Algorithm], bounds: tuple[float, float], axis: str | None
-) -> Algorithm:
+def clamped(make: Callable[[AxisName], Algorithm], bounds: tuple[float, float], axis: AxisName) -> Algorithm:
     """An algorithm whose deviation is put back between bounds after each update, as a clamp would hold it."""
     algorithm = make(axis)
 
@@ -269,7 +264,7 @@ def cost(num_turns: int = 30) -> list[Row]:
     config = DEFAULTS.ppo.replace(env_params=params)
     network = make_actor_critic(env, params, DEFAULTS.network, DEFAULTS.net)
     make = partial(make_ppo, env, network)
-    makers: dict[str, Callable[[str | None], Algorithm]] = {
+    makers: dict[str, Callable[[AxisName], Algorithm]] = {
         "all": make,
         "no diagnostics": lambda axis: make(axis)._replace(diagnose=None),
         "return alone": lambda axis: returns_alone(make(axis)),
@@ -297,12 +292,12 @@ def cost(num_turns: int = 30) -> list[Row]:
             states[name], _ = jax.block_until_ready(program.chunk(states[name]))
             seconds[name].append(time.perf_counter() - started)
 
-    def extra(name: str) -> float:
-        """How much longer a chunk takes than that of the same turn, in percent: the median over turns."""
-        return 100 * (statistics.median(map(operator.truediv, seconds[name], seconds["return alone"])) - 1)
+    def extra(name: str) -> list[float]:
+        """How much longer each chunk takes than that of the same turn, in percent."""
+        return [100 * (ratio - 1) for ratio in map(operator.truediv, seconds[name], seconds["return alone"])]
 
     return [
-        Row(
+        Row.of(
             f"time of a chunk of the default command, {what}, over that with the return alone",
             extra(name),
             "%",
@@ -325,27 +320,28 @@ def returns_alone(algorithm: Algorithm) -> Algorithm:
     return algorithm._replace(update=update, diagnose=None)
 
 
+def measures(options: Options) -> dict[str, Measure]:
+    """The measures by name, as the options want them."""
+    return {"cost": cost, **{each.name: partial(compare, each, options) for each in (*AIDS, *QUESTIONS)}}
+
+
+MEASURES = measures(Options())
+
+
 def main() -> None:
     """Takes the measures that are asked for, one after another, and writes after each."""
     options = tyro.cli(Options, description=__doc__)
     groups = {"aids": AIDS, "questions": QUESTIONS}
-    known = {each.name: each for group in groups.values() for each in group}
+    known = measures(options)
     names = [
         name
         for asked in options.only
         for name in ([each.name for each in groups[asked]] if asked in groups else [asked])
     ]
-    unknown = [name for name in names if name not in known and name != "cost"]
+    unknown = [name for name in names if name not in known]
     if unknown:
-        sys.exit(
-            f"error: no measure is called {unknown[0]!r}; there are cost, {', '.join([*groups, *known])}"
-        )
-    enable_compilation_cache()
-    console = Console()
-    for name in names:
-        console.print(f"{name} ...", highlight=False)
-        save(options.out, cost() if name == "cost" else compare(known[name], options), console)
-        write_page(options.page, options.out)
+        sys.exit(f"error: no measure is called {unknown[0]!r}; there are {', '.join([*groups, *known])}")
+    take_each({name: known[name] for name in names}, options.out, options.page)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@
 import json
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.rows import ROOT, Row, run_script, take
+from benchmarks.rows import ROOT, Row, rates, run_script, seconds_by_turns, seconds_of, stepper, take
 from purerl.algorithms.dqn import make_dqn
 from purerl.algorithms.dqn_config import DQNConfig
 from purerl.networks import QNetworkConfig, make_q_network
@@ -63,29 +62,6 @@ def compiled(config: DQNConfig, net: QNetworkConfig, total_steps: int, **options
     return build_program(partial(make_dqn, env, network), config, **settings)
 
 
-def alternating_seconds(calls: dict[str, Callable[[], Any]], rounds: int = 5) -> dict[str, float]:
-    """Median wall time of each call, by turns; the first round is left out."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds + 1):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            jax.block_until_ready(call())
-            seconds[name].append(time.perf_counter() - started)
-    return {name: median(each[1:]) for name, each in seconds.items()}
-
-
-def stepper(program: Program) -> Callable[[], Any]:
-    """Runs the next chunk at each call."""
-    state = program.init()
-
-    def call():
-        nonlocal state
-        state, metrics = program.chunk(state)
-        return metrics
-
-    return call
-
-
 def purejaxrl() -> list[Row]:
     """Updates per second over the rate of the largest matrix product in them, both taken by turns."""
     command = "python -m benchmarks.dqn --only purejaxrl"
@@ -99,13 +75,13 @@ def purejaxrl() -> list[Row]:
             result = product(a, b)
         return result
 
-    seconds = alternating_seconds({"train": stepper(program), "product": products}, rounds=15)
-    steps = program.steps_per_chunk / seconds["train"]
-    gigaflops = 2 * 128 * 120 * 84 * repeats / seconds["product"] / 1e9
-    updates = steps / 10
+    seconds = seconds_by_turns({"train": stepper(program), "product": products}, 15)
+    steps = rates(program.steps_per_chunk, seconds["train"])
+    gigaflops = 2 * 128 * 120 * 84 * repeats / median(seconds["product"]) / 1e9
+    updates = [each / 10 / gigaflops for each in steps]
     return [
-        Row("DQN CartPole, PureJaxRL's sizes", steps, "steps/s", command=command),
-        Row("updates per GFLOP of a 128 x 120 x 84 product", updates / gigaflops, "", 71, 78, 95, command),
+        Row.of("DQN CartPole, PureJaxRL's sizes", steps, "steps/s", command=command),
+        Row.of("updates per GFLOP of a 128 x 120 x 84 product", updates, "", 71, 78, 95, command),
         Row("compilation of it", program.compile_seconds, "s", command=command, lower_is_better=True),
     ]
 
@@ -116,14 +92,13 @@ def rejax() -> list[Row]:
     call = stepper(program := compiled(REJAX, REJAX_NET, 100_000))
     ours, theirs = [], []
     for _ in range(3):
-        seconds = alternating_seconds({"train": call}, rounds=2)["train"]
-        ours.append(program.steps_per_chunk / seconds)
+        ours += rates(program.steps_per_chunk, seconds_of(call, 2))
         if PEER_PYTHON.exists():
             printed = subprocess.run([PEER_PYTHON, PEER_SCRIPT], check=True, capture_output=True, text=True)
             theirs.append(json.loads(printed.stdout.splitlines()[-1])["steps_per_second"])
     peer = median(theirs) if theirs else 7_000
     name = "DQN CartPole, rejax's sizes"
-    return [Row(name, median(ours), "steps/s", peer, 2.5 * peer, 5 * peer, command)]
+    return [Row.of(name, ours, "steps/s", peer, 2.5 * peer, 5 * peer, command)]
 
 
 def capacity() -> list[Row]:
@@ -133,10 +108,12 @@ def capacity() -> list[Row]:
         str(size): compiled(PUREJAXRL.replace(capacity=size), QNetworkConfig(), 200_000)
         for size in (10_000, 1_000_000)
     }
-    seconds = alternating_seconds({name: stepper(program) for name, program in programs.items()})
-    ratio = seconds["1000000"] / seconds["10000"]
+    seconds = seconds_by_turns({name: stepper(program) for name, program in programs.items()}, 5)
+    ratio = [large / small for small, large in zip(*seconds.values(), strict=True)]
     return [
-        Row("step time, capacity 10^6 over 10^4", ratio, "", None, 1.1, 1.02, command, lower_is_better=True)
+        Row.of(
+            "step time, capacity 10^6 over 10^4", ratio, "", None, 1.1, 1.02, command, lower_is_better=True
+        )
     ]
 
 
@@ -148,15 +125,15 @@ def seeds() -> list[Row]:
         "looped": compiled(PUREJAXRL, QNetworkConfig(), 100_000, num_seeds=8, width=1),
         "mapped": compiled(PUREJAXRL, QNetworkConfig(), 100_000, num_seeds=8, width=8),
     }
-    seconds = alternating_seconds({name: stepper(program) for name, program in programs.items()})
-    rate = {
-        name: program.steps_per_chunk * (1 if name == "one" else 8) / seconds[name]
+    seconds = seconds_by_turns({name: stepper(program) for name, program in programs.items()}, 5)
+    found = {
+        name: rates(program.steps_per_chunk * (1 if name == "one" else 8), seconds[name])
         for name, program in programs.items()
     }
-    one = rate.pop("one")
+    one = median(found.pop("one"))
     return [
-        Row(f"8 seeds {name}, total", value, "steps/s", one, one, 1.3 * one, command)
-        for name, value in rate.items()
+        Row.of(f"8 seeds {name}, total", value, "steps/s", one, one, 1.3 * one, command)
+        for name, value in found.items()
     ]
 
 

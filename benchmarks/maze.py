@@ -6,7 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from benchmarks.rows import Row, as_array, median_seconds, on_all_devices, take
+from benchmarks.rows import Row, as_array, on_all_devices, rates, seconds_of, take
 from envs import random
 from envs.maze import Maze, maze_levels
 from envs.maze.generate import STYLES, generate
@@ -27,19 +27,19 @@ def generation() -> list[Row]:
     for size, baseline in ORIGINAL.items():
         name = f"generation, {size} x {size}"
         rate = mazes_per_second(walls_alone("dfs", size))
-        rows.append(Row(name, rate, "mazes/s", baseline, 3 * baseline, 8 * baseline, command))
+        rows.append(Row.of(name, rate, "mazes/s", baseline, 3 * baseline, 8 * baseline, command))
         rate = mazes_per_second(whole_levels(size))
-        rows.append(Row(f"{name}, with goal, start and distances", rate, "mazes/s", command=command))
+        rows.append(Row.of(f"{name}, with goal, start and distances", rate, "mazes/s", command=command))
     return rows
 
 
 def styles() -> list[Row]:
     """Generation in every style, at 9 x 9, with half of the walls that a perfect maze has."""
     command = "python -m benchmarks.maze --only styles"
-    rates = {style: mazes_per_second(walls_alone(style, 9, difficulty=0.5)) for style in STYLES}
+    found = {style: mazes_per_second(walls_alone(style, 9, difficulty=0.5)) for style in STYLES}
     return [
-        Row(f"generation, 9 x 9, {style}, difficulty 0.5", rate, "mazes/s", command=command)
-        for style, rate in rates.items()
+        Row.of(f"generation, 9 x 9, {style}, difficulty 0.5", rate, "mazes/s", command=command)
+        for style, rate in found.items()
     ]
 
 
@@ -49,14 +49,14 @@ def stepping() -> list[Row]:
     Once with fresh levels every 16 steps, which is more of them than episodes that begin; once without.
     """
     command = "python -m benchmarks.maze --only stepping"
-    fresh, same = stepping_rate(fresh=True), stepping_rate(fresh=False)
+    fresh, same = stepping_rates(fresh=True), stepping_rates(fresh=False)
     return [
-        Row("stepping, fresh levels every 16 steps", fresh, "steps/s", 0.47e6, 8e6, 20e6, command),
-        Row("stepping, the same levels", same, "steps/s", 8.0e6, command=command),
+        Row.of("stepping, fresh levels every 16 steps", fresh, "steps/s", 0.47e6, 8e6, 20e6, command),
+        Row.of("stepping, the same levels", same, "steps/s", 8.0e6, command=command),
     ]
 
 
-def stepping_rate(fresh: bool) -> float:
+def stepping_rates(fresh: bool) -> list[float]:
     """Steps per second on all devices together."""
     num_envs, num_steps, num_rollouts = 1024, 16, 64
     env = Maze()
@@ -92,18 +92,18 @@ def stepping_rate(fresh: bool) -> float:
         actor, rewards = jax.lax.scan(rollout, actor, jax.random.split(run_key, num_rollouts))
         return actor.observation, rewards.sum()[None]
 
-    return num_envs * num_steps * num_rollouts / median_seconds(on_all_devices(run), repeats=15)
+    return rates(num_envs * num_steps * num_rollouts, seconds_of(on_all_devices(run), repeats=15))
 
 
-def mazes_per_second(draw: Callable[[jax.Array, int], PyTree]) -> float:
-    """Rate of `(key, count) -> arrays of that many mazes`, on all devices together."""
+def mazes_per_second(draw: Callable[[jax.Array, int], PyTree]) -> list[float]:
+    """Rates of `(key, count) -> arrays of that many mazes`, on all devices together."""
     local = BATCH // jax.local_device_count()
 
     def run(keys: jax.Array) -> PyTree:
         split = jax.random.split(keys[0], NUM_BATCHES)
         return jax.lax.scan(lambda _, key: (None, draw(key, local)), None, split)[1]
 
-    return BATCH * NUM_BATCHES / median_seconds(on_all_devices(run), repeats=15)
+    return rates(BATCH * NUM_BATCHES, seconds_of(on_all_devices(run), repeats=15))
 
 
 def walls_alone(style: str, size: int, difficulty: float = 1.0) -> Callable[[jax.Array, int], jax.Array]:

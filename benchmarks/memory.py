@@ -5,18 +5,17 @@
 
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.rows import ROOT, Row, median_seconds, run_script, take
+from benchmarks.rows import ROOT, Row, rates, run_script, seconds_by_turns, seconds_of, stepper, take
 from envs.memory import RepeatPrevious
 from purerl.networks import MemoryConfig, MemoryName, NetworkConfig, make_memory_actor_critic
 from purerl.statistics import bootstrap_interval, interquartile_mean
@@ -103,27 +102,20 @@ def rate() -> list[Row]:
     """Training steps per second of each memory against those of the GRU, chunks by turns in one process."""
     command = "python -m benchmarks.memory --only rate"
     programs = {memory: program_of(memory) for memory in ("gru", "lstm", "lru", "transformer")}
-    states: dict[str, Any] = {memory: program.init() for memory, program in programs.items()}
-    seconds: dict[str, list[float]] = {memory: [] for memory in programs}
-    for _ in range(CHUNKS):
-        for memory, program in programs.items():
-            started = time.perf_counter()
-            states[memory], _ = jax.block_until_ready(program.chunk(states[memory]))
-            seconds[memory].append(time.perf_counter() - started)
-    rates = {
-        memory: programs[memory].steps_per_chunk / median(found[1:]) for memory, found in seconds.items()
-    }
-    limits = {"transformer": (0.35 * rates["gru"], 0.7 * rates["gru"])}
+    seconds = seconds_by_turns({memory: stepper(program) for memory, program in programs.items()}, CHUNKS - 1)
+    found = {memory: rates(programs[memory].steps_per_chunk, each) for memory, each in seconds.items()}
+    gru = median(found["gru"])
+    limits = {"transformer": (0.35 * gru, 0.7 * gru)}
     return [
-        Row(
+        Row.of(
             f"training, memory {memory} of width 64, against gru",
             value,
             "steps/s",
-            None if memory == "gru" else rates["gru"],
+            None if memory == "gru" else gru,
             *limits.get(memory, (None, None)),
             command,
         )
-        for memory, value in rates.items()
+        for memory, value in found.items()
     ]
 
 
@@ -155,10 +147,11 @@ def stepping() -> list[Row]:
 
             return jax.lax.scan(step, carry, None, length=num_steps)
 
-        found[length] = 1e6 * median_seconds(partial(run, carry), repeats=9) / num_steps
-    baseline = found[32]
+        seconds = seconds_of(partial(run, carry), repeats=9)
+        found[length] = [1e6 * each / num_steps for each in seconds]
+    baseline = median(found[32])
     return [
-        Row(
+        Row.of(
             f"stepping, gated transformer, memory {length}",
             value,
             "us",

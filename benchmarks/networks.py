@@ -5,12 +5,13 @@ Everything is timed as learning has it: in a scan over microbatches, forward and
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from benchmarks.rows import Row, median_seconds, on_all_devices, take
+from benchmarks.rows import Row, on_all_devices, rates, seconds_of, take
 from purerl import spaces
 from purerl.networks import GridNetworkName, NetworkConfig, make_actor_critic
 from purerl.networks.convolution import convolve
@@ -50,8 +51,8 @@ def networks() -> list[Row]:
     rows = []
     for name, (encoder, config, microbatch) in NETWORKS.items():
         for size in SIZES:
-            rate = gradient_rate(encoder, config, size, microbatch)
-            rows.append(Row(f"{name}, {size} x {size}", rate, "samples/s", command=command))
+            rate = gradient_rates(encoder, config, size, microbatch)
+            rows.append(Row.of(f"{name}, {size} x {size}", rate, "samples/s", command=command))
     return rows
 
 
@@ -60,9 +61,9 @@ def microbatches() -> list[Row]:
     command = "python -m benchmarks.networks --only microbatches"
     encoder, config, _ = NETWORKS["mlp 256-256"]
     return [
-        Row(
+        Row.of(
             f"mlp 256-256, 9 x 9, microbatch {size}",
-            gradient_rate(encoder, config, 9, size, samples=16384),
+            gradient_rates(encoder, config, 9, size, samples=16384),
             "samples/s",
             command=command,
         )
@@ -76,15 +77,15 @@ def convolutions() -> list[Row]:
     rows = []
     for size in SIZES:
         for channels in (16, 32):
-            ours, theirs = (convolution_rate(f, channels, size) for f in (convolve, convolve_by_xla))
+            ours, theirs = (convolution_rates(f, channels, size) for f in (convolve, convolve_by_xla))
             name = f"8 convolutions, {channels} channels, {size} x {size}"
-            rows.append(Row(name, ours, "GFLOP/s", theirs, command=command))
+            rows.append(Row.of(name, ours, "GFLOP/s", median(theirs), command=command))
     return rows
 
 
-def gradient_rate(
+def gradient_rates(
     encoder: GridNetworkName, config: NetworkConfig, size: int, microbatch: int, samples: int = 2048
-) -> float:
+) -> list[float]:
     """Samples per second, forward and backward, on all devices together."""
     env = GridObserver((size, size, 3))
     network = make_actor_critic(env, None, encoder, config)
@@ -99,7 +100,7 @@ def gradient_rate(
         index = jnp.arange(samples).reshape(-1, microbatch) % POOL
         return sum_of_gradients(lambda params, part: loss(params, grids[part]), params, index)
 
-    return samples * jax.device_count() / median_seconds(on_all_devices(run), repeats=9)
+    return rates(samples * jax.device_count(), seconds_of(on_all_devices(run), repeats=9))
 
 
 def sum_of_gradients(loss: Callable, params: PyTree, batches: PyTree) -> PyTree:
@@ -112,7 +113,7 @@ def sum_of_gradients(loss: Callable, params: PyTree, batches: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[None], total)
 
 
-def convolution_rate(convolution: Callable, channels: int, size: int, microbatch: int = 64) -> float:
+def convolution_rates(convolution: Callable, channels: int, size: int, microbatch: int = 64) -> list[float]:
     """GFLOP/s of eight layers, forward and backward, on all devices together."""
     num_layers, num_parts = 8, 4
     kernels = jax.random.normal(jax.random.key(0), (num_layers, 9 * channels, channels)) / (3 * channels**0.5)
@@ -128,7 +129,7 @@ def convolution_rate(convolution: Callable, channels: int, size: int, microbatch
 
     # Two operations for each weight and cell; backward takes twice as many as forward.
     operations = 3 * 2 * kernels.size * size**2 * num_parts * microbatch * jax.device_count()
-    return operations / median_seconds(on_all_devices(run), repeats=5) / 1e9
+    return rates(operations / 1e9, seconds_of(on_all_devices(run), repeats=5))
 
 
 def convolve_by_xla(kernel: jax.Array, x: jax.Array) -> jax.Array:

@@ -77,8 +77,9 @@ def scaling() -> list[Row]:
                 after, _ = jax.block_until_ready(run(state, jax.random.key(number)))
                 seconds[capacity].append(time.perf_counter() - started)
                 loops[capacity] = run, after
-        small, large = (1e6 * median(seconds[capacity][1:]) / NUM_STEPS for capacity in CAPACITIES)
-        rows.append(Row(f"{name}, 10^6 rows", large, "us", small, command=command, lower_is_better=True))
+        small, large = ([1e6 * each / NUM_STEPS for each in seconds[capacity][1:]] for capacity in CAPACITIES)
+        title = f"{name}, 10^6 rows"
+        rows.append(Row.of(title, large, "us", median(small), command=command, lower_is_better=True))
     return rows
 
 

@@ -7,9 +7,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,9 @@ from rich.table import Table
 
 from purerl import runs
 from purerl.runtime import enable_compilation_cache
+from purerl.train import Program
 
+K = TypeVar("K")
 ROOT = Path(__file__).parent.parent
 
 
@@ -40,6 +42,7 @@ class Row:
         command: how to measure it again.
         lower_is_better: True for times.
         interval: 95 % bootstrap interval of the value; None where there is none.
+        samples: the repeated measurements whose median the value is; None where it was measured once.
     """
 
     name: str
@@ -51,11 +54,21 @@ class Row:
     command: str = ""
     lower_is_better: bool = False
     interval: tuple[float, float] | None = None
+    samples: tuple[float, ...] | None = None
+
+    @classmethod
+    def of(cls, name: str, samples: Sequence[float], *arguments: Any, **named: Any) -> "Row":
+        """The median of repeated measurements, which are kept; the other arguments are those of a row."""
+        return cls(name, statistics.median(samples), *arguments, samples=tuple(samples), **named)
 
     @property
     def ratio(self) -> float | None:
         """The value over the baseline."""
         return None if not self.baseline else self.value / self.baseline
+
+
+Measure = Callable[[], list[Row]]
+"""What a benchmark's `MEASURES` are, by name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +83,7 @@ class Options:
     """Page whose table is made from these rows."""
 
 
-def take(name: str, measures: dict[str, Callable[[], list[Row]]], description: str) -> None:
+def take(name: str, measures: dict[str, Measure], description: str) -> None:
     """Reads the command line, takes the measures one after another and writes after each.
 
     Args:
@@ -83,12 +96,19 @@ def take(name: str, measures: dict[str, Callable[[], list[Row]]], description: s
     unknown = [name for name in options.only if name not in measures]
     if unknown:
         sys.exit(f"error: no measure is called {unknown[0]!r}; there are {', '.join(measures)}")
+    take_each({name: measures[name] for name in options.only}, options.out, options.page)
+
+
+def take_each(measures: Mapping[str, Measure], out: Path, page: Path) -> None:
+    """Takes measures one after another, and writes rows and page after each, with the time that it took."""
     enable_compilation_cache()
     console = Console()
-    for chosen in options.only:
-        console.print(f"{chosen} ...", highlight=False)
-        save(options.out, measures[chosen](), console)
-        write_page(options.page, options.out)
+    for name, measure in measures.items():
+        console.print(f"{name} ...", highlight=False)
+        started = time.perf_counter()
+        rows = measure()
+        save(out, rows, console, measure=name, seconds=time.perf_counter() - started)
+        write_page(page, out)
 
 
 def on_all_devices(run: Callable[[jax.Array], Any]) -> Callable[[], Any]:
@@ -126,20 +146,54 @@ def matmul_gflops(size: int = 2048) -> float:
 
 def median_seconds(call: Callable[[], Any], repeats: int = 5) -> float:
     """Median wall time of a call, after one to warm up."""
-    jax.block_until_ready(call())
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        jax.block_until_ready(call())
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
+    return statistics.median(seconds_of(call, repeats))
 
 
-def save(path: Path, rows: list[Row], console: Console) -> None:
-    """Prints the rows as a table and writes them as JSON; rows of an earlier file with other names stay."""
+def seconds_of(call: Callable[[], Any], repeats: int = 5) -> list[float]:
+    """Wall times of a call, after one to warm up."""
+    return seconds_by_turns({"": call}, repeats)[""]
+
+
+def seconds_by_turns(calls: Mapping[K, Callable[[], Any]], repeats: int) -> dict[K, list[float]]:
+    """Wall times of each call, by turns, after a first turn to warm up."""
+    seconds: dict[K, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats + 1):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            jax.block_until_ready(call())
+            seconds[name].append(time.perf_counter() - started)
+    return {name: each[1:] for name, each in seconds.items()}
+
+
+def rates(work: float, seconds: Sequence[float]) -> list[float]:
+    """Work per second of each repetition."""
+    return [work / each for each in seconds]
+
+
+def stepper(program: Program) -> Callable[[], Any]:
+    """Runs the next chunk at each call."""
+    state = program.init()
+
+    def call():
+        nonlocal state
+        state, metrics = program.chunk(state)
+        return metrics
+
+    return call
+
+
+def save(path: Path, rows: list[Row], console: Console, **about: Any) -> None:
+    """Prints the rows as a table and writes them as JSON; rows of an earlier file with other names stay.
+
+    Args:
+        path: the file.
+        rows: the measurements.
+        console: where to print.
+        **about: what else to write into each row.
+    """
     found = machine()
     earlier = json.loads(path.read_text())["rows"] if path.exists() else []
-    new = [dataclasses.asdict(row) | {"ratio": row.ratio, "machine": found} for row in rows]
+    new = [dataclasses.asdict(row) | {"ratio": row.ratio, "machine": found} | about for row in rows]
     names = {row["name"] for row in new}
     path.parent.mkdir(parents=True, exist_ok=True)
     merged = [row for row in earlier if row["name"] not in names] + new

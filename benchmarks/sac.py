@@ -5,16 +5,13 @@
 
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-import jax
 import numpy as np
 
-from benchmarks.rows import ROOT, Row, run_script, take
+from benchmarks.rows import ROOT, Row, rates, run_script, seconds_of, stepper, take
 from purerl.algorithms.sac_config import SACConfig
 from purerl.networks.soft_actor_critic import SoftNetworkConfig
 from purerl.statistics import interquartile_mean
@@ -33,8 +30,8 @@ TWO_BY_TWO = ONE_BY_ONE.replace(num_envs=2, num_iterations=250, num_gradient_ste
 """As many gradient steps for each environment step, over two devices."""
 
 
-def training_rate(config: SACConfig, width: int, num_chunks: int) -> float:
-    """Environment steps per second on Pendulum once learning has begun; median over chunks of an update."""
+def training_rates(config: SACConfig, width: int, num_chunks: int) -> list[float]:
+    """Environment steps per second on Pendulum once learning has begun, of one chunk after another."""
     options = sac.Config(sac=config, net=SoftNetworkConfig(width=width, head_width=0))
     experiment = sac.build(options)
     program = experiment.build_program(
@@ -44,24 +41,21 @@ def training_rate(config: SACConfig, width: int, num_chunks: int) -> float:
         num_devices=experiment.num_devices,
         target_chunks=num_chunks,
     )
-    state, seconds = program.init(), []
-    for _ in range(program.num_chunks):
-        started = time.perf_counter()
-        state, _ = jax.block_until_ready(program.chunk(state))
-        seconds.append(time.perf_counter() - started)
-    return program.steps_per_chunk / median(seconds[2:])  # the first chunk is random, the second warms up
+    call = stepper(program)
+    call()  # this chunk is random, and the next one warms up
+    return rates(program.steps_per_chunk, seconds_of(call, num_chunks - 2))
 
 
 def pendulum(width: int, num_chunks: int, baselines: dict[str, tuple[float, float, float]]) -> list[Row]:
     """Rates with one environment on one device, and with two over two; baseline, floor and aim by peer."""
     command = f"python -m benchmarks.sac --only pendulum_{width}"
-    rates = {
-        "1 environment": training_rate(ONE_BY_ONE, width, num_chunks),
-        "2 environments": training_rate(TWO_BY_TWO, width, num_chunks),
+    found = {
+        "1 environment": training_rates(ONE_BY_ONE, width, num_chunks),
+        "2 environments": training_rates(TWO_BY_TWO, width, num_chunks),
     }
     return [
-        Row(f"Pendulum {width}-{width}, {name}, against {peer}", rate, "steps/s", *limits, command)
-        for name, rate in rates.items()
+        Row.of(f"Pendulum {width}-{width}, {name}, against {peer}", rate, "steps/s", *limits, command)
+        for name, rate in found.items()
         for peer, limits in baselines.items()
     ]
 

@@ -38,7 +38,7 @@ def make_sac_learner(
         replay_of(config), example, config.capacity, config.num_envs, num_seeds, available_memory()
     )
     make = partial(make_sac, env, network)
-    there_are = len(jax.local_devices())
+    there_are = len(jax.devices())
     counts = range(min(max_devices or there_are, there_are), 0, -1)
     num_devices = next(n for n in counts if config.num_envs % n == 0 and config.batch_size % n == 0)
     build = partial(announced, f"replay: {in_words(needed)}", partial(build_program, make, config))

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from purerl import files, serialization
+from purerl import files, hosts, serialization
 from purerl.errors import TrainingError, UserError, one_line
 from purerl.types import PyTree
 
@@ -44,13 +44,16 @@ class Checkpoint(NamedTuple):
 
 
 def snapshot(state: PyTree) -> PyTree:
-    """A copy of the state in host memory that no later donation can touch. Waits for the state."""
+    """A copy of the state in host memory that no later donation can touch. Waits for the state.
+
+    Of a state on the devices of several processes each has a copy of all; all must ask for it.
+    """
 
     def copy(leaf: jax.Array) -> np.ndarray:
         is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         return np.array(jax.device_get(jax.random.key_data(leaf) if is_key else leaf), copy=True)
 
-    return jax.tree.map(copy, state)
+    return jax.tree.map(copy, hosts.gathered(state))
 
 
 def describe(state: PyTree) -> list[dict[str, Any]]:

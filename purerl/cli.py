@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 from rich.console import Console
 
-from purerl import arguments, runs, session
+from purerl import arguments, hosts, runs, session
 from purerl.errors import Interrupted, UserError, one_line
 from purerl.runs import Experiment, RunOptions
 from purerl.runtime import enable_compilation_cache
@@ -69,8 +69,9 @@ def run_experiment(config: C, build: Build[C], console: Console | None = None) -
     """
     runs.check_options(config)
     experiment = _build(build, config)
+    config = _own(config, config.run_dir)
     run_dir = runs.create(config, experiment)
-    return session.train(Session(experiment, config, run_dir, console or Console()), resumed=False)
+    return session.train(Session(experiment, config, run_dir, console or hosts.console()), resumed=False)
 
 
 def resume(
@@ -89,7 +90,10 @@ def resume(
         The summary, as written to `summary.json`.
     """
     config = dataclasses.replace(runs.read_config(run_dir, config_class, "--resume"), **host_options)
-    return session.train(Session(_build(build, config), config, run_dir, console or Console()), resumed=True)
+    experiment = _build(build, config)
+    config = _own(config, run_dir)
+    run_dir = config.run_dir or run_dir
+    return session.train(Session(experiment, config, run_dir, console or hosts.console()), resumed=True)
 
 
 def evaluate_only(
@@ -110,7 +114,14 @@ def evaluate_only(
     return session.evaluate(Session(_build(build, config), config, run_dir, console or Console()))
 
 
+def _own(config: C, run_dir: Path | None) -> C:
+    """The configuration with the directory that this process writes to; one process alone tracks the run."""
+    track = config.track if hosts.is_first() else "none"
+    return dataclasses.replace(config, run_dir=hosts.own_directory(run_dir), track=track)
+
+
 def _dispatch(request: arguments.Request[C], config_class: type[C], build: Build[C]) -> None:
+    hosts.start(request.config.processes)
     if request.resume is not None:
         named = {name.strip("-").replace("-", "_") for name in request.given}
         changed = {name: getattr(request.config, name) for name in named}

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from purerl.sharding import mean_across, sum_across
-from purerl.types import PyTree, TokenGroup
+from purerl.types import AxisName, PyTree, TokenGroup
 
 _EPSILON = 1e-8
 
@@ -39,7 +39,7 @@ def init_moments(shape: tuple[int, ...] = ()) -> Moments:
     )
 
 
-def update_moments(moments: Moments, values: jax.Array, axis_name: str | None = None) -> Moments:
+def update_moments(moments: Moments, values: jax.Array, axis_name: AxisName = None) -> Moments:
     """Adds a batch of scalars, float32 [...], to the moments.
 
     Args:
@@ -93,7 +93,7 @@ def init_observation_moments(observation: PyTree) -> PyTree:
     return jax.tree.map(init, observation, is_leaf=_is_group)
 
 
-def update_observation_moments(moments: PyTree, observation: PyTree, axis_name: str | None = None) -> PyTree:
+def update_observation_moments(moments: PyTree, observation: PyTree, axis_name: AxisName = None) -> PyTree:
     """Adds observations to their moments; call it when learning from them is done.
 
     Args:

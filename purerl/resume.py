@@ -48,11 +48,8 @@ def state_shape(session: Session, saved: checkpoint.Checkpoint) -> PyTree:
 
 
 def num_devices(session: Session) -> int:
-    """How many devices the run began on, with which alone it ends with the same bits; else what there is."""
-    begun_on = runs.num_devices(session.run_dir)
-    if begun_on is None or begun_on > len(jax.local_devices()):
-        return session.experiment.num_devices
-    return begun_on
+    """For how many devices the run was cut when it began, which decides what it draws; else what there is."""
+    return runs.num_devices(session.run_dir) or session.experiment.num_devices
 
 
 def start(session: Session, program: Any, saved: checkpoint.Checkpoint | None) -> TrainState:
@@ -66,23 +63,14 @@ def start(session: Session, program: Any, saved: checkpoint.Checkpoint | None) -
     Raises:
         UserError: the checkpoint does not fit the program.
     """
-    lack = _lack_of_devices(session, program)
-    try:
-        state = checkpoint.restore(saved, program.state_shape) if saved else program.init()
-    except UserError as error:
-        raise UserError(f"{error}; {lack}" if lack else str(error)) from error
-    if lack:
-        _warn(session, f"{lack}; it goes on with {program.num_devices} and with other random numbers")
-    return state
-
-
-def _lack_of_devices(session: Session, program: Any) -> str:
-    begun_on = runs.num_devices(session.run_dir)
-    if begun_on in (None, program.num_devices):
-        return ""
-    flag = f"XLA_FLAGS=--xla_force_host_platform_device_count={begun_on}"
-    remedy = f" (set {flag} to have them)" if jax.default_backend() == "cpu" else ""
-    return f"the run began on {begun_on} devices, and there are {len(jax.local_devices())}{remedy}"
+    begun_on = num_devices(session)
+    if session.options.shard == "environments" and begun_on != program.num_devices:
+        _warn(
+            session,
+            f"the run began on {begun_on} devices and goes on with {program.num_devices}: it draws the same "
+            "random numbers, and rounds otherwise",
+        )
+    return checkpoint.restore(saved, program.state_shape) if saved else program.init()
 
 
 def _warn(session: Session, sentence: str) -> None:

@@ -22,6 +22,8 @@ from rich.console import Console
 
 from purerl import files, serialization
 from purerl.errors import UserError, one_line
+from purerl.hosts import Processes
+from purerl.placement import Shard
 from purerl.types import Algorithm, PyTree, TrainState
 
 T = TypeVar("T")
@@ -74,9 +76,15 @@ class RunOptions:
     """How many checkpoints stay on disk."""
     keep_going_on_nan: bool = False
     """Leave a seed that became NaN behind and train the others to the end."""
+    shard: Shard = "environments"
+    """What devices share: the environments of every seed, or the seeds, whole."""
+    processes: Processes = "auto"
+    """Whether several processes train one run: as the environment tells, always, or never."""
 
 
-HOST_OPTIONS = ("track", "checkpoint_every_chunks", "keep_checkpoints", "keep_going_on_nan", "run_dir")
+HOST_OPTIONS = (
+    "track", "checkpoint_every_chunks", "keep_checkpoints", "keep_going_on_nan", "run_dir", "processes"
+)  # fmt: skip
 """Options that change nothing in what is learnt: they may differ when a run is resumed."""
 
 
@@ -91,8 +99,9 @@ class Experiment(NamedTuple):
         name: short name, the first part of the default run directory.
         algorithm: the pair of functions that learns.
         algorithm_config: its configuration.
-        num_devices: over how many devices of this machine a new run is spread.
-        build_program: `(*, seed, num_seeds, total_steps, num_devices) -> purerl.train.Program`: compiles it.
+        num_devices: for how many devices the environments of a new run are cut.
+        build_program: `(*, seed, num_seeds, total_steps, num_devices, shard) -> purerl.train.Program`:
+            compiles it.
         evaluate: `(learner of all seeds [S, ...], seed) -> nested dict`, the `eval` part of the summary.
         report: `(run_dir, final state of all seeds [S, ...], summary, console)`: draws the GIF, prints the
             table.

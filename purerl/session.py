@@ -1,6 +1,7 @@
 """One session with a run: compile, restore, train, evaluate, report."""
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from purerl import checkpoint, files, interrupt, loop, resume, runs, serialization
+from purerl import checkpoint, files, hosts, interrupt, loop, resume, runs, serialization
 from purerl.errors import Interrupted, TrainingError, UserError, one_line
 from purerl.logging import alarms, recorder, records, sinks
 from purerl.runs import Session
@@ -69,6 +70,10 @@ def _interrupts(session: Session, answer: str, *, defer: bool = False) -> Abstra
 def _compile(session: Session) -> Any:
     options = session.options
     num_devices = resume.num_devices(session)
+    if options.shard == "seeds":
+        hosts.check_shares(options.num_seeds, f"--num-seeds {options.num_seeds}")
+    else:
+        hosts.check_shares(num_devices, f"environments that are cut into {num_devices} parts")
     seeds = f"seed {options.seed}" if options.num_seeds == 1 else f"{options.num_seeds} seeds"
     session.console.print(f"{session.experiment.name}: compiling for {seeds} ...", highlight=False)
     return session.experiment.build_program(
@@ -76,6 +81,7 @@ def _compile(session: Session) -> Any:
         num_seeds=options.num_seeds,
         total_steps=options.total_steps,
         num_devices=num_devices,
+        shard=options.shard,
     )
 
 
@@ -98,7 +104,7 @@ def _train(
                     report=record,
                     save=_saver(session, program),
                     name_seed=lambda position: f"seed {plan.seeds[position]}",
-                    stop=lambda: bool(received),
+                    stop=lambda: hosts.any_of(bool(received)),
                 ),
                 chunks_done=chunks_done,
                 num_chunks=plan.num_chunks,
@@ -114,11 +120,11 @@ def _train(
         if not files.is_storage_error(error):
             raise
         raise TrainingError(f"cannot write {run_dir}: {one_line(error)}; {_what_is_left(session)}") from error
-    if received:
+    if hosts.any_of(bool(received)):
         stop = Interrupted(f"stopped and saved after chunk {outcome.chunk}; {_how_to_go_on(run_dir)}")
-        stop.exit_code = 128 + received[0]
+        stop.exit_code = 128 + (received or [signal.SIGTERM])[0]
         raise stop
-    return outcome.state
+    return hosts.gathered(outcome.state)
 
 
 def _saver(session: Session, program: Any) -> Callable[[TrainState, int], None]:

@@ -3,10 +3,10 @@
 import jax
 from jax.flatten_util import ravel_pytree
 
-from purerl.types import PyTree
+from purerl.types import AxisName, PyTree
 
 
-def mean_across(tree: PyTree, axis_name: str | None) -> PyTree:
+def mean_across(tree: PyTree, axis_name: AxisName) -> PyTree:
     """The mean of each leaf over the shards, as one collective however many leaves there are."""
     if axis_name is None:
         return tree
@@ -14,7 +14,7 @@ def mean_across(tree: PyTree, axis_name: str | None) -> PyTree:
     return unravel(jax.lax.pmean(flat, axis_name))
 
 
-def sum_across(tree: PyTree, axis_name: str | None) -> PyTree:
+def sum_across(tree: PyTree, axis_name: AxisName) -> PyTree:
     """The sum of each leaf over the shards, as one collective however many leaves there are."""
     if axis_name is None:
         return tree
@@ -22,7 +22,7 @@ def sum_across(tree: PyTree, axis_name: str | None) -> PyTree:
     return unravel(jax.lax.psum(flat, axis_name))
 
 
-def split_key(key: jax.Array, num_shared: int, num_own: int, axis_name: str | None) -> tuple[jax.Array, ...]:
+def split_key(key: jax.Array, num_shared: int, num_own: int, axis_name: AxisName) -> tuple[jax.Array, ...]:
     """Splits a run's replicated key: keys that all shards share, then keys of this shard's own."""
     keys = jax.random.split(key, num_shared + num_own * num_shards(axis_name))
     own = keys[num_shared:]
@@ -31,6 +31,6 @@ def split_key(key: jax.Array, num_shared: int, num_own: int, axis_name: str | No
     return (*keys[:num_shared], *own)
 
 
-def num_shards(axis_name: str | None) -> int:
+def num_shards(axis_name: AxisName) -> int:
     """The number of shards: 1 without an axis."""
     return 1 if axis_name is None else jax.lax.axis_size(axis_name)

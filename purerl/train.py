@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 
 from purerl.metrics import Packed, add_up
-from purerl.types import Algorithm, Config, TrainState
+from purerl.placement import EVERYWHERE, Shard, arrange
+from purerl.types import Algorithm, AxisName, Config, TrainState
 
-AXIS = "devices"
 # Compiling without optimisation takes a third of the time, and is the better deal for what runs once.
 _RUNS_ONCE: Any = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-MakeAlgorithm = Callable[[str | None], Algorithm]
+MakeAlgorithm = Callable[[AxisName], Algorithm]
 
 
 def train(
@@ -63,7 +63,7 @@ class Program(NamedTuple):
         compile_seconds: time that compilation took, or reading the compiled program from the cache.
         steps_per_chunk: environment steps of each seed in one chunk.
         num_chunks: chunks in the whole run.
-        num_devices: devices over which environments are sharded.
+        num_devices: devices that it runs on.
         begin: `init` of other members than those that the program was built for, as many.
         place: values of what varies, [M] by path, as `advance` wants them: on the devices.
         advance: `chunk` with other values of what varies.
@@ -84,8 +84,8 @@ class Program(NamedTuple):
 
 
 def usable_devices(num_envs: int, num_samples: int, num_minibatches: int) -> int:
-    """The most local devices over which the environments and the minibatches of a rollout can be split."""
-    count = len(jax.local_devices())
+    """The most devices over which the environments and the minibatches of a rollout can be split."""
+    count = len(jax.devices())
     while num_envs % count or num_samples % (count * num_minibatches):
         count -= 1
     return count
@@ -124,6 +124,7 @@ def build_program(
     num_seeds: int = 1,
     total_steps: int,
     num_devices: int = 1,
+    shard: Shard = "environments",
     target_chunks: int = 50,
     width: int | None = None,
     members: Members | None = None,
@@ -131,12 +132,14 @@ def build_program(
     """Compiles a run.
 
     Args:
-        make_algorithm: the algorithm, given the name of the axis over which environments are sharded.
+        make_algorithm: the algorithm, given the axis over which environments are sharded.
         config: its configuration; `total_updates` is set here.
         seed: seed k of the run draws from `jax.random.key(seed + k)`: the same as a run of that seed alone.
         num_seeds: S.
         total_steps: environment steps of each seed; rounded up to whole chunks.
-        num_devices: local devices to shard the environments over.
+        num_devices: devices to cut the environments for, which decides what is drawn; where there are fewer,
+            each has several parts. Of no effect where seeds are sharded.
+        shard: what is sharded over devices: the environments of every seed, or seeds, as many on each.
         target_chunks: about how many chunks to cut the run into.
         width: how many seeds run side by side; by default one on CPU, else all.
         members: what to train instead of `num_seeds` seeds from `seed` on: one run a member, M for S.
@@ -147,16 +150,17 @@ def build_program(
     updates_per_chunk = -(-num_updates // target_chunks)
     num_chunks = -(-num_updates // updates_per_chunk)
     config = config.replace(total_updates=num_chunks * updates_per_chunk)
-    config = jax.tree.map(jnp.asarray, config)
     members = members or Members(range(seed, seed + num_seeds), {})
-    side_by_side = width or (1 if jax.default_backend() == "cpu" else len(members.seeds))
-    algorithm = make_algorithm(AXIS if num_devices > 1 else None)
+    placement = arrange(shard, num_devices, len(members.seeds))
+    algorithm = make_algorithm(placement.axis)
+    on_one_device = len(members.seeds) // (placement.mesh.size if shard == "seeds" else 1)
+    side_by_side = width or (1 if jax.default_backend() == "cpu" else on_one_device)
 
     def init(keys, varied, config):
         def one_seed(key, varied):
             return algorithm.init(key, vary(config, varied))
 
-        return map_seeds(one_seed, keys, varied, width=side_by_side)
+        return map_seeds(placement.in_parts(one_seed), keys, varied, width=side_by_side)
 
     def chunk(state, varied, shared):
         def one_seed(state, varied):
@@ -168,7 +172,7 @@ def build_program(
             state, metrics = jax.lax.scan(step, state, None, length=updates_per_chunk)
             return state, add_up(metrics)
 
-        return map_seeds(one_seed, state, varied, width=side_by_side)
+        return map_seeds(placement.in_parts(one_seed), state, varied, width=side_by_side)
 
     def diagnose(state, varied, metrics, shared):
         def one_seed(state, varied, metrics):
@@ -176,34 +180,33 @@ def build_program(
                 return metrics
             return metrics | algorithm.diagnose(state, vary(shared, varied))
 
-        return map_seeds(one_seed, state, varied, metrics, width=side_by_side)
+        return map_seeds(placement.in_parts(one_seed), state, varied, metrics, width=side_by_side)
 
-    mesh = Mesh(np.array(jax.local_devices()[:num_devices]), (AXIS,))
-    specs = state_specs(num_devices)
-    everywhere = PartitionSpec()
-    init = _over(mesh, init, (everywhere, everywhere, everywhere), specs)
-    chunk = _over(mesh, chunk, (specs, everywhere, everywhere), (specs, everywhere))
-    diagnose = _over(mesh, diagnose, (specs, everywhere, everywhere, everywhere), everywhere)
+    specs, by_seed = placement.state, placement.by_seed
+    init = placement.over_devices(init, (by_seed, by_seed, EVERYWHERE), specs)
+    chunk = placement.over_devices(chunk, (specs, by_seed, EVERYWHERE), (specs, by_seed))
+    diagnose = placement.over_devices(diagnose, (specs, by_seed, by_seed, EVERYWHERE), by_seed)
+    config = jax.tree.map(lambda leaf: np.asarray(jnp.asarray(leaf)), config)
     dtypes = {name_of(path): leaf.dtype for path, leaf in jax.tree_util.tree_leaves_with_path(config)}
-    replicated = NamedSharding(mesh, everywhere)
-    config = jax.device_put(config, replicated)
+    config = placement.put(config, EVERYWHERE)
 
     def place(varied):
-        return {
-            name: jax.device_put(jnp.asarray(leaf, dtypes[name]), replicated) for name, leaf in varied.items()
-        }
+        return {name: placement.put(np.asarray(leaf, dtypes[name]), by_seed) for name, leaf in varied.items()}
 
     def keys_of(members):
-        return jax.device_put(jax.vmap(jax.random.key)(jnp.array(members.seeds)), replicated)
+        seeds = placement.put(np.array(members.seeds), by_seed)
+        return jax.jit(jax.vmap(jax.random.key), out_shardings=seeds.sharding)(seeds)
 
     varied = place(members.varied)
     lowered_init = jax.jit(init).lower(keys_of(members), varied, config)
-    state_shape = with_shardings(lowered_init.out_info, specs, mesh)
+    state_shape = placement.shapes(lowered_init.out_info)
     with ThreadPoolExecutor(1) as beside:
         compiling_init = beside.submit(lowered_init.compile, _RUNS_ONCE)
         lowered_chunk = jax.jit(chunk, donate_argnums=0).lower(state_shape, varied, config)
-        metrics_shape = on_all_devices(lowered_chunk.out_info[1], mesh)
-        lowered_diagnose = jax.jit(diagnose).lower(state_shape, varied, metrics_shape, config)
+        metrics_shape = placement.shape_by_seed(lowered_chunk.out_info[1])
+        replicated = NamedSharding(placement.mesh, EVERYWHERE)
+        jitted = jax.jit(diagnose, out_shardings=replicated)
+        lowered_diagnose = jitted.lower(state_shape, varied, metrics_shape, config)
         compiling_diagnose = beside.submit(lowered_diagnose.compile, _RUNS_ONCE)
         compiled_chunk = lowered_chunk.compile()
     compiled_init, compiled_diagnose = compiling_init.result(), compiling_diagnose.result()
@@ -223,7 +226,7 @@ def build_program(
         compile_seconds=time.perf_counter() - started,
         steps_per_chunk=steps_per_update * updates_per_chunk,
         num_chunks=num_chunks,
-        num_devices=num_devices,
+        num_devices=placement.mesh.size,
         begin=begin,
         place=place,
         advance=advance,
@@ -231,40 +234,7 @@ def build_program(
     )
 
 
-def _over(mesh: Mesh, function: Callable, in_specs: Any, out_specs: Any) -> Callable:
-    """The function on each device's part of its arguments; itself where there is one device."""
-    if mesh.size == 1:
-        return function
-    return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
-
-
 def _num_bytes(compiled: Any, state_shape: TrainState) -> tuple[int, int]:
     state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state_shape))
     memory = compiled.memory_analysis()
     return state, memory.temp_size_in_bytes if memory else state
-
-
-def state_specs(num_devices: int) -> Any:
-    """Which axis of the state lies across devices: axis 1 (environments) of the actor and of the levels."""
-    replicated: Any = PartitionSpec()
-    sharded = PartitionSpec(None, AXIS) if num_devices > 1 else replicated
-    return TrainState(
-        learner=replicated, actor=sharded, curriculum=sharded, key=replicated, num_updates=replicated
-    )
-
-
-def on_all_devices(shapes: Any, mesh: Mesh) -> Any:
-    """Attaches to each leaf that every device has all of it."""
-    everywhere = NamedSharding(mesh, PartitionSpec())
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), shapes)
-
-
-def with_shardings(shapes: TrainState, specs: Any, mesh: Mesh) -> TrainState:
-    """Attaches to each leaf of `shapes` the sharding of its part of the state."""
-
-    def attach(spec, part):
-        sharding = NamedSharding(mesh, spec)
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), part)
-
-    is_spec = lambda x: isinstance(x, PartitionSpec)  # noqa: E731
-    return jax.tree.map(attach, specs, shapes, is_leaf=is_spec)

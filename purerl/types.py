@@ -11,6 +11,8 @@ from flax import struct
 
 PyTree: TypeAlias = Any
 Config: TypeAlias = Any
+AxisName: TypeAlias = str | tuple[str, ...] | None
+"""The axis, or axes, over which environments are sharded; None where they are not."""
 
 
 @struct.dataclass

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from functools import partial
+from unittest import mock
 
 import jax
 import numpy as np
@@ -64,6 +65,11 @@ def test_sharded_environments_learn_as_one():
     assert state.actor.observation.shape == (2, 16, 2)
     shards = state.actor.env_state.cue.reshape(2, 2, 8)
     assert (shards[:, 0] != shards[:, 1]).any()
+    one = jax.devices()[:1]
+    with mock.patch("jax.devices", lambda: one):
+        program, parts, _ = run(num_devices=2, num_seeds=2)
+    assert program.num_devices == 1
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), parts, state)
 
 
 def test_devices_are_used_where_sizes_divide():

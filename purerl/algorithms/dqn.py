@@ -35,7 +35,7 @@ from purerl.metrics import Packed, add_up, as_mean, pack
 from purerl.replay import Replay, ReplayState, prioritised, uniform
 from purerl.rollout import Chance, draw_chance, init_actor, step_environments
 from purerl.sharding import num_shards, split_key, sum_across
-from purerl.types import Algorithm, Curriculum, LevelPool, PyTree, TrainState
+from purerl.types import Algorithm, AxisName, Curriculum, LevelPool, PyTree, TrainState
 
 PRIORITY_FLOOR = 1e-3
 """Added to the error in a priority, so that nothing is forgotten altogether."""
@@ -77,7 +77,7 @@ def draw_and_learn(
     key: jax.Array,
     num_updates: jax.Array,
     config: DQNConfig,
-    axis_name: str | None,
+    axis_name: AxisName,
 ) -> tuple[Learner, ReplayState, Any]:
     """A round of learning, once there is enough to learn from; `num_updates` counts parts of one, too."""
     shards, kind = num_shards(axis_name), replay_of(config)
@@ -105,7 +105,7 @@ def draw_and_learn(
 
 
 def make_dqn(
-    env: Any, network: Any, axis_name: str | None = None, curriculum: Curriculum | None = None
+    env: Any, network: Any, axis_name: AxisName = None, curriculum: Curriculum | None = None
 ) -> Algorithm:
     """DQN on an environment with a network.
 

@@ -16,7 +16,7 @@ from purerl.diagnostics import keep_gradient
 from purerl.metrics import Packed, as_mean, as_means
 from purerl.replay import Sample
 from purerl.sharding import mean_across
-from purerl.types import PyTree
+from purerl.types import AxisName, PyTree
 
 
 @struct.dataclass
@@ -102,7 +102,7 @@ def learn(
     weight: jax.Array,
     rate: jax.Array,
     config: DQNConfig,
-    axis_name: str | None,
+    axis_name: AxisName,
 ) -> tuple[Learner, jax.Array, Packed]:
     """A round of gradient steps, on batches that were drawn together: G * B samples.
 

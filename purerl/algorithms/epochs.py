@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 from purerl.metrics import Packed, add_up, as_mean
 from purerl.permutation import grid_permutation
 from purerl.sharding import mean_across
-from purerl.types import PyTree
+from purerl.types import AxisName, PyTree
 
 
 class EpochConfig(Protocol):
@@ -38,7 +38,7 @@ def gradient_epochs(
     batch: PyTree,
     key: jax.Array,
     config: EpochConfig,
-    axis_name: str | None,
+    axis_name: AxisName,
     whole_segments: bool = False,
 ) -> tuple[PyTree, PyTree, Packed]:
     """Shuffles the samples anew for each epoch, cuts them into minibatches, and takes a step for each.

@@ -39,7 +39,7 @@ from purerl.normalize import (
 )
 from purerl.rollout import ActorState, init_actor, unroll
 from purerl.sharding import num_shards, split_key, sum_across
-from purerl.types import Algorithm, Curriculum, LevelPool, Metrics, PyTree, TrainState, Transition
+from purerl.types import Algorithm, AxisName, Curriculum, LevelPool, Metrics, PyTree, TrainState, Transition
 
 
 def action_metrics(action: jax.Array, space: Any) -> Packed | Metrics:
@@ -94,7 +94,7 @@ def collect(
 
 
 def make_ppo(
-    env: Any, network: Any, axis_name: str | None = None, curriculum: Curriculum | None = None
+    env: Any, network: Any, axis_name: AxisName = None, curriculum: Curriculum | None = None
 ) -> Algorithm:
     """PPO on an environment with a network.
 

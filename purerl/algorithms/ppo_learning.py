@@ -19,7 +19,7 @@ from purerl.normalize import Moments, update_moments
 from purerl.returns import gae, running_returns
 from purerl.rollout import ActorState
 from purerl.sharding import mean_across
-from purerl.types import LevelOutcome, PyTree, Transition
+from purerl.types import AxisName, LevelOutcome, PyTree, Transition
 
 
 @struct.dataclass
@@ -150,7 +150,7 @@ def prepare(
     moments: Moments,
     num_levels: int,
     config: PPOConfig,
-    axis_name: str | None,
+    axis_name: AxisName,
 ) -> tuple[Batch, LevelOutcome, Moments, jax.Array]:
     """Turns a rollout into samples with advantages and targets.
 
@@ -200,7 +200,7 @@ def learn(
     key: jax.Array,
     rate: jax.Array,
     config: PPOConfig,
-    axis_name: str | None,
+    axis_name: AxisName,
 ) -> tuple[Learner, Packed]:
     """Epochs of gradient steps over the samples of one rollout, leaves [T, E, ...]."""
     params, optimizer_state, metrics = gradient_epochs(

@@ -29,7 +29,7 @@ from purerl.metrics import Packed, as_mean, as_means
 from purerl.returns import gae
 from purerl.rollout import init_actor, unroll
 from purerl.sharding import num_shards, split_key, sum_across
-from purerl.types import Algorithm, Curriculum, PyTree, TrainState
+from purerl.types import Algorithm, AxisName, Curriculum, PyTree, TrainState
 
 
 @struct.dataclass
@@ -81,7 +81,7 @@ def learn(
     key: jax.Array,
     rate: jax.Array,
     config: PQNConfig,
-    axis_name: str | None,
+    axis_name: AxisName,
 ) -> tuple[Learner, Packed]:
     """Epochs of gradient steps over the samples of one rollout, leaves [T, E, ...]."""
     params, optimizer_state, metrics = gradient_epochs(
@@ -98,7 +98,7 @@ def learn(
 
 
 def make_pqn(
-    env: Any, network: Any, axis_name: str | None = None, curriculum: Curriculum | None = None
+    env: Any, network: Any, axis_name: AxisName = None, curriculum: Curriculum | None = None
 ) -> Algorithm:
     """PQN on an environment with a network.
 

@@ -33,7 +33,7 @@ from purerl.metrics import Packed, add_up, as_mean
 from purerl.replay import Experience, Replay, uniform
 from purerl.rollout import draw_chance, init_actor, step_environments
 from purerl.sharding import num_shards, split_key, sum_across
-from purerl.types import Algorithm, Curriculum, LevelPool, PyTree, TrainState
+from purerl.types import Algorithm, AxisName, Curriculum, LevelPool, PyTree, TrainState
 
 
 def replay_of(config: SACConfig) -> Replay:
@@ -78,7 +78,7 @@ def random_actions(key: jax.Array, num_envs: int, network: Any) -> jax.Array:
 
 
 def make_sac(
-    env: Any, network: Any, axis_name: str | None = None, curriculum: Curriculum | None = None
+    env: Any, network: Any, axis_name: AxisName = None, curriculum: Curriculum | None = None
 ) -> Algorithm:
     """SAC on an environment with a network.
 

@@ -17,7 +17,7 @@ from purerl.diagnostics import gradient_metrics, keep_gradient, look_inside, pol
 from purerl.metrics import Packed, add_up, as_mean
 from purerl.replay import Replay, ReplayState
 from purerl.sharding import mean_across, num_shards
-from purerl.types import PyTree
+from purerl.types import AxisName, PyTree
 
 
 @struct.dataclass
@@ -93,7 +93,7 @@ def learn_from(
     key: jax.Array,
     rate: jax.Array,
     config: SACConfig,
-    axis_name: str | None,
+    axis_name: AxisName,
 ) -> tuple[Learner, Packed]:
     """Gradient steps, one after another, on batches that are drawn all at once.
 

@@ -35,6 +35,8 @@ def check_options(options: PopulationOptions, config: RunOptions) -> None:
         raise UserError(
             "--num-seeds has no meaning here: each member has a seed of its own; use --num-members"
         )
+    if config.shard == "seeds":
+        raise UserError("--shard seeds is not for populations, whose members copy each other; leave it out")
 
 
 def check_space(space: Space) -> None:

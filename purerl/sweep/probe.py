@@ -96,6 +96,7 @@ def _one_update(member: Member, part: Members, num_devices: int, width: int) -> 
     return experiment.build_program(
         total_steps=experiment.algorithm.steps_per_update(experiment.algorithm_config),
         num_devices=num_devices,
+        shard=member.config.shard,
         target_chunks=1,
         width=width,
         members=part,

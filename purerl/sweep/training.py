@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 from rich.console import Console
 
 from purerl import files, runs, serialization
@@ -149,6 +150,8 @@ def _lay_out(found: Sequence[list[Member]], options: SweepOptions, console: Cons
     )
     width = measure_width(first[0], first, num_devices, options.width)
     sizes = [members_in_memory(width, len(bucket), num_seeds, options.group_size) for bucket in found]
+    if first[0].config.shard == "seeds":  # a group is filled up, so that every device has as many runs
+        sizes = [-(-size // len(jax.devices())) * len(jax.devices()) for size in sizes]
     console.print(
         f"sweep: {_say(width)}; {max(sizes)} members in memory together", highlight=False, soft_wrap=True
     )
@@ -193,6 +196,7 @@ def _compile(sweep: Sweep, member: Member, padded: Members) -> Program:
     return member.experiment.build_program(
         total_steps=member.config.total_steps,
         num_devices=sweep.layout["num_devices"],
+        shard=member.config.shard,
         width=sweep.layout["width"],
         members=padded,
     )

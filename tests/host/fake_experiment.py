@@ -134,11 +134,11 @@ class Program:
 
     compile_seconds = 0.0
 
-    def __init__(self, config, algorithm, *, seed, num_seeds, total_steps, num_devices=1):
+    def __init__(self, config, algorithm, *, seed, num_seeds, total_steps, num_devices=1, shard=None):
         self.steps_per_chunk = UPDATES_PER_CHUNK * algorithm.steps_per_update(config.algorithm)
         self.num_chunks = total_steps // self.steps_per_chunk
         init, self.compiled = compiled(config.algorithm, num_devices if config.tally_devices else 1)
-        self.num_devices = num_devices
+        self.num_devices = min(num_devices, len(jax.local_devices()))
         # What is drawn depends on the number of devices, as it does in a program that is spread over them.
         keys = jax.vmap(jax.random.key)(1000 * num_devices + jnp.arange(seed, seed + num_seeds))
         self.init = lambda: init(keys)

@@ -1,0 +1,83 @@
+"""Runs of one small PPO on several devices, for `test_sharding.py`: `python sharded_runs.py ROOM`."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import jax
+import numpy as np
+from probes import ActionFollowsCue
+
+from purerl import checkpoint
+from purerl.algorithms.ppo import PPOConfig, make_ppo
+from purerl.networks import NetworkConfig, make_actor_critic
+from purerl.runtime import enable_compilation_cache
+from purerl.train import build_program
+
+ENV = ActionFollowsCue(num_actions=2)
+NETWORK = make_actor_critic(ENV, ENV.default_params, "mlp", NetworkConfig(width=8, head_width=0))
+CONFIG = PPOConfig(
+    num_envs=16, num_steps=8, num_minibatches=4, microbatch_size=0, env_params=ENV.default_params
+)
+
+
+def program_on(count, **options):
+    """Four chunks of one update, on the first `count` devices."""
+    devices = jax.devices()[:count]
+    with mock.patch("jax.devices", lambda: devices):
+        return build_program(
+            partial(make_ppo, ENV, NETWORK), CONFIG, total_steps=4 * 128, target_chunks=4, **options
+        )
+
+
+def advance(program, state, num_chunks):
+    """The state after so many chunks, on the host; metrics of the last; and the state, which goes on."""
+    for _ in range(num_chunks):
+        state, metrics = program.chunk(state)
+    return checkpoint.snapshot(state), jax.device_get(metrics), state
+
+
+def same(ours, theirs):
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def near(ours, theirs):
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), ours, theirs)
+
+
+def main(room):
+    assert len(jax.devices()) == 8
+    seeds = program_on(8, num_seeds=8, shard="seeds")
+    alone = program_on(1, seed=5)
+    assert (seeds.num_devices, alone.num_devices) == (8, 1)
+    ours, told, state = advance(seeds, seeds.init(), 4)
+    assert len(state.num_updates.sharding.device_set) == 8
+    row = jax.tree.map(lambda leaf: leaf[5:6], (ours, told))
+    same(row, advance(alone, alone.init(), 4)[:2])
+    seeds, together = program_on(4, num_seeds=8, shard="seeds"), program_on(1, num_seeds=8)
+    assert (seeds.num_devices, together.num_devices) == (4, 1)
+    same(*(advance(each, each.init(), 4)[:2] for each in (seeds, together)))
+
+    found = {}
+    for count in (8, 2):
+        program = program_on(count, num_devices=8)
+        assert program.num_devices == count
+        before, _, state = advance(program, program.init(), 2)
+        if count == 8:
+            assert len(state.actor.observation.sharding.device_set) == 8
+            written = checkpoint.describe(program.state_shape)
+            settings = {"architecture": written, "chunk": 2, "config": {}, "keep": 1}
+            checkpoint.save(room, before, **settings)
+        else:
+            saved = checkpoint.latest(room, print)
+            state = checkpoint.restore(saved, program.state_shape)
+            near(before, checkpoint.snapshot(state))
+        found[count] = advance(program, state, 2)[:2]
+    near(found[8], found[2])
+    print("all as one")
+
+
+if __name__ == "__main__":
+    enable_compilation_cache()
+    main(Path(sys.argv[1]))
