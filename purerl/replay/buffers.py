@@ -219,8 +219,8 @@ def _choose_steps(stored: Storage, bits: jax.Array, num_frames: int) -> tuple[ja
     num_envs = stored.head.size
     count = stored.num_rows[0] * num_envs
     # The remainder favours small indices by no more than the capacity in 2 ** 32.
-    chosen = (bits % jnp.maximum(count, 1).astype(bits.dtype)).astype(jnp.int32)
-    candidates = chosen % num_envs * storage.ring_size(stored) + chosen // num_envs
+    number = bits % jnp.maximum(count, 1).astype(bits.dtype)
+    candidates = (number % num_envs * storage.ring_size(stored) + number // num_envs).astype(jnp.int32)
     index, met = candidates[0], storage.is_step(stored, candidates[0], num_frames)
     for candidate in candidates[1:]:
         index = jnp.where(met, index, candidate)  # what is looked at again lies in the cache

@@ -77,15 +77,22 @@ def put(rows: Rows, index: jax.Array, tree: PyTree) -> Rows:
     """Writes rows, leaves [M, ...], where the rings have these indices: all different, int32 [M]."""
 
     def leaf(ring, values):
-        flat = _flat(ring).at[index].set(values, mode="promise_in_bounds", unique_indices=True)
-        return flat.reshape(ring.shape)
+        places = _flat(ring).at[index]
+        written = places.set(
+            values, mode="promise_in_bounds", unique_indices=True, wrap_negative_indices=False
+        )
+        return written.reshape(ring.shape)
 
     return jax.tree.map(leaf, rows, pack(tree, rows.form))
 
 
 def take(rows: Rows, index: jax.Array) -> PyTree:
     """The rows with these indices, environment * T + row, int32 [...]; leaves [..., *shape of one]."""
-    return unpack(jax.tree.map(lambda ring: _flat(ring).at[index].get(mode="promise_in_bounds"), rows))
+
+    def leaf(ring):
+        return _flat(ring).at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+    return unpack(jax.tree.map(leaf, rows))
 
 
 def _is_word(leaf: jax.ShapeDtypeStruct) -> bool:

@@ -134,7 +134,8 @@ def write(storage: Storage, batch: Experience, num_frames: int) -> Storage:
     after = Row(
         newest_frame(batch.successor, num_frames), batch.action, batch.reward, jnp.full_like(mark, OPEN)
     )
-    rows = put(put(storage.rows, index, step), moved(storage, index, 1), after)
+    both = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), step, after)  # [2 * E, ...]: one write
+    rows = put(storage.rows, jnp.concatenate([index, moved(storage, index, 1)]), both)
     return Storage(
         rows=rows,
         head=advanced % num_rows,
@@ -167,7 +168,7 @@ def read(storage: Storage, index: jax.Array, num_steps: int, num_frames: int, ga
 
     A window ends after n steps, with its episode, or where the newest step is; m of its steps are counted.
     """
-    rows = jnp.stack([moved(storage, index, step) for step in range(num_steps)])  # [n, B]
+    rows = jnp.stack([index, *(moved(storage, index, step) for step in range(1, num_steps))])  # [n, B]
     window = take(storage.rows, rows)
     mark, reward = window.mark, window.reward
     total, length, discount = reward[0], jnp.ones_like(index), jnp.full(index.shape, gamma, jnp.float32)
