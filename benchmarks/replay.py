@@ -38,10 +38,8 @@ def compiled_loop(replay: Replay, capacity: int) -> tuple[Callable[..., Any], An
         successor=observation,
     )
 
-    def step(state, key):
-        store_key, draw_key = jax.random.split(key)
-        number = jax.random.uniform(store_key, (NUM_ENVS, 4))
-        batch = Experience(
+    def experience(number):
+        return Experience(
             observation=number,
             action=jnp.zeros(NUM_ENVS, jnp.int32),
             reward=jnp.where(number[:, 3] > 0.9, number[:, 0], 0.0),
@@ -49,7 +47,11 @@ def compiled_loop(replay: Replay, capacity: int) -> tuple[Callable[..., Any], An
             truncated=number[:, 2] > 0.99,
             successor=number,
         )
-        state = replay.add(state, batch)
+
+    def step(state, key):
+        store_key, draw_key = jax.random.split(key)
+        number = jax.random.uniform(store_key, (NUM_ENVS, 4))
+        state = replay.add(state, experience(number))
         sample, index, weight = replay.sample(state, draw_key, BATCH, 0.99)
         state = replay.update(state, index, jnp.abs(sample.reward) + 0.1)
         return state, (sample.observation + sample.successor).sum() + (sample.reward * weight).sum()
@@ -57,11 +59,12 @@ def compiled_loop(replay: Replay, capacity: int) -> tuple[Callable[..., Any], An
     def run(state, key):
         return jax.lax.scan(step, state, jax.random.split(key, NUM_STEPS))
 
-    state = jax.jit(lambda: replay.init(example, capacity, NUM_ENVS))()
-    full = state.storage.num_rows.at[0].set(state.storage.mark.shape[0])
-    marks = jnp.zeros_like(state.storage.mark)
-    state = state.replace(storage=state.storage.replace(num_rows=full, mark=marks))
-    return jax.jit(run, donate_argnums=0), state
+    def fill():
+        steps = experience(jax.random.uniform(jax.random.key(0), (NUM_ENVS, 4)))
+        state = replay.init(example, capacity, NUM_ENVS)
+        return jax.lax.fori_loop(0, capacity // NUM_ENVS, lambda _, state: replay.add(state, steps), state)
+
+    return jax.jit(run, donate_argnums=0), jax.jit(fill)()
 
 
 def scaling() -> list[Row]:

@@ -78,18 +78,27 @@ def spread_rates(rate: jax.Array, spread: jax.Array | float, num_envs: int) -> j
     return rate ** (1.0 + spread * jnp.linspace(0.0, 1.0, num_envs))
 
 
-def epsilon_greedy(value: jax.Array, key: jax.Array, rate: jax.Array | float) -> jax.Array:
+def draw_exploration(key: jax.Array, num_envs: int) -> jax.Array:
+    """What chance decides where E environments explore: numbers in [0, 1), float32 [2, E]."""
+    return jax.random.uniform(key, (2, num_envs))
+
+
+def explore(value: jax.Array, chance: jax.Array, rate: jax.Array | float) -> jax.Array:
     """The best action, or with probability `rate` one drawn uniformly.
 
     Args:
         value: float32 [A, B].
-        key: used up here.
+        chance: as `draw_exploration` gives it.
         rate: float32 [] or [B].
 
     Returns:
         int32 [B].
     """
-    num_actions, batch = value.shape
-    explores, which = jax.random.uniform(key, (2, batch))
-    drawn = (which * num_actions).astype(jnp.int32)
+    explores, which = chance
+    drawn = (which * value.shape[0]).astype(jnp.int32)
     return jnp.where(explores < rate, drawn, value.argmax(0).astype(jnp.int32))
+
+
+def epsilon_greedy(value: jax.Array, key: jax.Array, rate: jax.Array | float) -> jax.Array:
+    """`explore` with a key, which is used up here."""
+    return explore(value, draw_exploration(key, value.shape[1]), rate)

@@ -22,9 +22,11 @@ from purerl.algorithms.acting import (
     LEAST_LEVELS,
     Actor,
     as_experience,
+    draw_exploration,
     epsilon_greedy,
     example_experience,
     exploration_rate,
+    explore,
     spread_rates,
 )
 from purerl.algorithms.dqn_config import DQNConfig
@@ -58,32 +60,49 @@ def act(
 ) -> Any:
     """One step of all environments, remembered."""
     actor, learner = carry
-    key, chance = inputs
+    exploration, chance = inputs
     environments = actor.environments
     unravel = unraveller(network, environments.observation)
     value = network.apply(unravel(learner.params), environments.observation)
     rates = spread_rates(learner.epsilon, config.epsilon_spread, value.shape[1])
-    action = epsilon_greedy(value, key, rates)
+    action = explore(value, exploration, rates)
     stepped, step, metrics = step_environments(env, config.env_params, environments, pool, action, chance)
     experience = as_experience(environments.observation, action, step)
     replay = replay_of(config).add(actor.replay, experience)
     return (Actor(environments=stepped, replay=replay), learner), (pack(metrics), step.level)
 
 
-def draw_and_learn(
+def draw_ahead(
+    actor: Actor, key: jax.Array, config: DQNConfig, axis_name: str | None
+) -> tuple[jax.Array, Chance, PyTree]:
+    """What chance decides in an update: exploring and environments [rounds, k, ...], draws [rounds, ...]."""
+    rounds = config.num_iterations // config.learn_every
+    explore_key, chance_key, draw_key = jax.random.split(key, 3)
+    num_envs = actor.environments.slot.shape[0]
+    num_samples = config.num_gradient_steps * config.batch_size // num_shards(axis_name)
+    explorations = jax.vmap(jax.vmap(partial(draw_exploration, num_envs=num_envs)))
+    chances = jax.vmap(jax.vmap(partial(draw_chance, num_envs=num_envs)))
+    draws = jax.vmap(lambda key: replay_of(config).draw(actor.replay, key, num_samples))
+    return (
+        explorations(jax.random.split(explore_key, (rounds, config.learn_every))),
+        chances(jax.random.split(chance_key, (rounds, config.learn_every))),
+        draws(jax.random.split(draw_key, rounds)),
+    )
+
+
+def learn_from_replay(
     network: Any,
     learner: Learner,
     replay: ReplayState,
-    key: jax.Array,
+    chance: PyTree,
     num_updates: jax.Array,
     config: DQNConfig,
     axis_name: AxisName,
 ) -> tuple[Learner, ReplayState, Any]:
     """A round of learning, once there is enough to learn from; `num_updates` counts parts of one, too."""
-    shards, kind = num_shards(axis_name), replay_of(config)
+    kind = replay_of(config)
     progress = jnp.minimum(num_updates / config.total_updates, 1.0)
-    count = config.num_gradient_steps * config.batch_size // shards
-    samples, index, weight = kind.sample(replay, key, count, config.gamma)
+    samples, index, weight = kind.read(replay, chance, config.gamma)
     if config.prioritised:
         beta = config.weight_exponent + progress * (1.0 - config.weight_exponent)
         weight = weight**beta
@@ -141,15 +160,15 @@ def make_dqn(
     def iterate(carry: tuple[Actor, Learner], inputs: Any, state: TrainState, config: DQNConfig):
         """Steps of all environments, and the round of learning that follows them."""
         actor, learner = carry
-        act_keys, chance, learn_key, number = inputs
+        explorations, chances, draws, number = inputs
         rounds = config.num_iterations // config.learn_every
         num_updates = state.num_updates + (number + 1) / rounds
         epsilon = exploration_rate(config, num_updates / config.total_updates)
         learner = dataclasses.replace(learner, epsilon=epsilon)
         step = partial(act, env, network, pool=state.curriculum.pool, config=config)
-        (actor, learner), (metrics, trace) = scan_or_call(step, (actor, learner), (act_keys, chance))
-        learner, replay, learnt = draw_and_learn(
-            network, learner, actor.replay, learn_key, num_updates, config, axis_name
+        (actor, learner), (metrics, trace) = scan_or_call(step, (actor, learner), (explorations, chances))
+        learner, replay, learnt = learn_from_replay(
+            network, learner, actor.replay, draws, num_updates, config, axis_name
         )
         return (dataclasses.replace(actor, replay=replay), learner), (metrics, learnt, trace)
 
@@ -160,15 +179,7 @@ def make_dqn(
             state.learner, params=flat, target_params=ravel_pytree(state.learner.target_params)[0]
         )
         rounds = config.num_iterations // config.learn_every
-        act_key, chance_key, learn_key = jax.random.split(run_key, 3)
-        num_envs = state.actor.environments.slot.shape[0]
-        chances = jax.vmap(jax.vmap(partial(draw_chance, num_envs=num_envs)))
-        inputs = (
-            jax.random.split(act_key, (rounds, config.learn_every)),
-            chances(jax.random.split(chance_key, (rounds, config.learn_every))),
-            jax.random.split(learn_key, rounds),
-            jnp.arange(rounds),
-        )
+        inputs = (*draw_ahead(state.actor, run_key, config, axis_name), jnp.arange(rounds))
         (actor, learner), (acted, learnt, trace) = jax.lax.scan(
             partial(iterate, state=state, config=config), (state.actor, learner), inputs
         )

@@ -5,6 +5,9 @@
     state = replay.add(state, experience)
     sample, index, weight = replay.sample(state, key, batch_size, gamma)
 
+A loop draws what chance decides ahead of it, with `replay.draw` under a `vmap`, and calls `replay.read`: on a
+CPU, each draw within the loop is a loop itself.
+
 Keep the state where environments live, in the `actor` part of a `TrainState`: evaluation reads the learner
 alone, and over several devices each has the replay of its own environments. Write it with `add` once a step
 and let no `cond` pass it through, or the compiled program copies it.
@@ -21,6 +24,7 @@ from flax import struct
 from purerl.replay import storage, sum_tree
 from purerl.replay.storage import Experience, Sample, Storage
 from purerl.replay.sum_tree import SumTree
+from purerl.types import PyTree
 
 NUM_CANDIDATES = 2
 
@@ -50,13 +54,22 @@ class Replay(NamedTuple):
         sample: `(state, key, batch_size, gamma) -> (sample [B, ...], index int32 [B], weight float32 [B])`;
             weights are 1 / (N P(i)), 1 on average: 1 for uniform draws, 0 where there was nothing to draw.
             For prioritised replay, take them to the power beta and divide by the highest.
+        draw: `(state, key, batch_size) -> chance`: what chance decides in `sample`; the state tells shapes.
+        read: `(state, chance, gamma) -> ...`: as `sample`, which is both together.
         update: `(state, index, priority float32 [B]) -> state`; uniform replay ignores it.
     """
 
     init: Callable[[Experience, int, int], ReplayState]
     add: Callable[[ReplayState, Experience], ReplayState]
-    sample: Callable[..., tuple[Sample, jax.Array, jax.Array]]
+    draw: Callable[..., PyTree]
+    read: Callable[..., tuple[Sample, jax.Array, jax.Array]]
     update: Callable[[ReplayState, jax.Array, jax.Array], ReplayState]
+
+    def sample(
+        self, state: ReplayState, key: jax.Array, batch_size: int, gamma: jax.Array | float
+    ) -> tuple[Sample, jax.Array, jax.Array]:
+        """See above."""
+        return self.read(state, self.draw(state, key, batch_size), gamma)
 
 
 def uniform(
@@ -90,12 +103,18 @@ def uniform(
             storage=storage.write(state.storage, batch, num_frames), tree=tree, max_priority=None
         )
 
-    def sample(state: ReplayState, key: jax.Array, batch_size: int, gamma: jax.Array):
-        # Where there is no second draw, the key is not split: within a loop that costs as much as the draw.
-        draw_key, event_key = jax.random.split(key) if events else (key, key)
-        index, weight = _draw_steps(state.storage, draw_key, batch_size, num_frames)
+    def draw(state: ReplayState, key: jax.Array, batch_size: int):
+        if not events:  # Then the key is not split: within a loop that would cost as much as the draw.
+            return draw_bits(key, batch_size), None
+        steps_key, events_key = jax.random.split(key)
+        return draw_bits(steps_key, batch_size), sum_tree.draw(state.tree, events_key, batch_size)
+
+    def read(state: ReplayState, chance: PyTree, gamma: jax.Array):
+        bits, uniforms = chance
+        index, weight = _choose_steps(state.storage, bits, num_frames)
         if events:
-            chosen = sum_tree.sample_leaves(state.tree, event_key, batch_size)
+            batch_size = index.size
+            chosen = sum_tree.choose_leaves(state.tree, uniforms)
             there_are = sum_tree.total(state.tree) > 0
             is_event = (jnp.arange(batch_size) < round(event_share * batch_size)) & there_are
             index, weight = jnp.where(is_event, chosen, index), jnp.where(is_event, 1.0, weight)
@@ -104,7 +123,7 @@ def uniform(
     def update(state: ReplayState, index: jax.Array, priority: jax.Array) -> ReplayState:
         return state
 
-    return Replay(init=init, add=add, sample=sample, update=update)
+    return Replay(init=init, add=add, draw=draw, read=read, update=update)
 
 
 def prioritised(num_steps: int = 1, num_frames: int = 1) -> Replay:
@@ -135,8 +154,11 @@ def prioritised(num_steps: int = 1, num_frames: int = 1) -> Replay:
             max_priority=state.max_priority,
         )
 
-    def sample(state: ReplayState, key: jax.Array, batch_size: int, gamma: jax.Array):
-        index = sum_tree.sample_leaves(state.tree, key, batch_size)
+    def draw(state: ReplayState, key: jax.Array, batch_size: int):
+        return sum_tree.draw(state.tree, key, batch_size)
+
+    def read(state: ReplayState, chance: PyTree, gamma: jax.Array):
+        index = sum_tree.choose_leaves(state.tree, chance)
         priority = state.tree[0][index]
         count = state.storage.num_rows[0] * state.storage.head.shape[0]
         mean = sum_tree.total(state.tree) / jnp.maximum(count, 1)
@@ -152,7 +174,7 @@ def prioritised(num_steps: int = 1, num_frames: int = 1) -> Replay:
             max_priority=jnp.maximum(state.max_priority, priority.max()),
         )
 
-    return Replay(init=init, add=add, sample=sample, update=update)
+    return Replay(init=init, add=add, draw=draw, read=read, update=update)
 
 
 def count_rows(capacity: int, num_envs: int, num_steps: int, num_frames: int) -> int:
@@ -175,28 +197,32 @@ def _enter(tree: SumTree, before: Storage, priority: jax.Array, num_frames: int)
 
     These are the row after it, and, with stacks of k frames, those whose oldest frames are overwritten.
     """
-    num_rows, num_envs = before.mark.shape
+    num_rows, num_envs = storage.ring_size(before), before.head.size
     lost = 1 if num_frames == 1 else num_frames + 1
     rows = (before.head + jnp.arange(lost + 1)[:, None]) % num_rows  # [1 + lost, E]
     values = jnp.zeros(rows.shape).at[0].set(priority)
-    index = rows * num_envs + jnp.arange(num_envs)
+    index = jnp.arange(num_envs) * num_rows + rows
     return sum_tree.set_priorities(tree, index.ravel(), values.ravel())
 
 
-def _draw_steps(
-    stored: Storage, key: jax.Array, batch_size: int, num_frames: int
-) -> tuple[jax.Array, jax.Array]:
+def draw_bits(key: jax.Array, batch_size: int) -> jax.Array:
+    """Random bits for the candidates of B draws, uint32 [C, B]."""
+    return jax.random.bits(key, (NUM_CANDIDATES, batch_size))
+
+
+def _choose_steps(stored: Storage, bits: jax.Array, num_frames: int) -> tuple[jax.Array, jax.Array]:
     """Rows with a step, uniformly: indices int32 [B], and weights that are 0 where none was met.
 
     A few rows hold no step. Of several candidates the first that holds one is taken, so all steps stay
     equally likely.
     """
-    count = stored.num_rows[0] * stored.head.shape[0]
-    bits = jax.random.bits(key, (NUM_CANDIDATES, batch_size))
+    num_envs = stored.head.size
+    count = stored.num_rows[0] * num_envs
     # The remainder favours small indices by no more than the capacity in 2 ** 32.
-    candidates = (bits % jnp.maximum(count, 1).astype(bits.dtype)).astype(jnp.int32)
-    usable = storage.is_step(stored, candidates, num_frames)
-    index, met = candidates[0], usable[0]
-    for candidate, holds in zip(candidates[1:], usable[1:], strict=True):
-        index, met = jnp.where(met, index, candidate), met | holds
+    number = bits % jnp.maximum(count, 1).astype(bits.dtype)
+    candidates = (number % num_envs * storage.ring_size(stored) + number // num_envs).astype(jnp.int32)
+    index, met = candidates[0], storage.is_step(stored, candidates[0], num_frames)
+    for candidate in candidates[1:]:
+        index = jnp.where(met, index, candidate)  # what is looked at again lies in the cache
+        met = storage.is_step(stored, index, num_frames)
     return index, met.astype(jnp.float32)

@@ -10,18 +10,17 @@ A row without a step is marked `OPEN`: rows never written, successors of truncat
 follows the newest step of each environment. What may be sampled, where windows of n steps end and what
 belongs to one episode can all be read from the marks.
 
-Leaves are [T, E, ...], T rows of E environments; `index` means row * E + environment, int32.
+`index` means environment * T + row, int32.
 """
-
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from purerl.replay.rows import Rows, init_rows, put, take
 from purerl.types import PyTree
 
-CONTINUES, TERMINATED, TRUNCATED, OPEN = 0, 1, 2, 3
+OPEN, CONTINUES, TERMINATED, TRUNCATED = 0, 1, 2, 3
 
 
 @struct.dataclass
@@ -65,38 +64,50 @@ class Sample:
 
 
 @struct.dataclass
-class Storage:
-    """Rings of rows.
+class Row:
+    """One row, or several; leaves [..., ...].
 
     Attributes:
-        observation: leaves [T, E, ...]; of stacked frames the newest alone.
-        action: leaves [T, E, ...].
-        reward: float32 [T, E].
-        mark: uint8 [T, E], how the step ended, or that there was none.
-        head: row that each environment writes next, int32 [E].
-        num_rows: rows in use, int32 [1].
+        observation: of stacked frames the newest alone.
+        action: taken from it.
+        reward: float32.
+        mark: int32, how the step ended, or that there was none.
     """
 
     observation: PyTree
     action: PyTree
     reward: jax.Array
     mark: jax.Array
+
+
+@struct.dataclass
+class Storage:
+    """Rings of rows.
+
+    Attributes:
+        rows: T rows of each of E environments, a `Row` each.
+        head: row that each environment writes next, int32 [E].
+        num_rows: rows in use, int32 [1].
+    """
+
+    rows: Rows
     head: jax.Array
     num_rows: jax.Array
 
 
 def init_storage(example: Experience, num_rows: int, num_envs: int, num_frames: int) -> Storage:
     """Empty rings for experience of this form; leaves of the example are [...], of one environment."""
-
-    def empty(leaf: Any) -> jax.Array:
-        return jnp.zeros((num_rows, num_envs, *leaf.shape), leaf.dtype)
-
-    frame = jax.eval_shape(lambda tree: newest_frame(tree, num_frames), example.observation)
+    row = jax.eval_shape(
+        lambda example: Row(
+            observation=newest_frame(example.observation, num_frames),
+            action=example.action,
+            reward=jnp.float32(0.0),
+            mark=jnp.int32(OPEN),
+        ),
+        example,
+    )
     return Storage(
-        observation=jax.tree.map(empty, frame),
-        action=jax.tree.map(empty, example.action),
-        reward=jnp.zeros((num_rows, num_envs), jnp.float32),
-        mark=jnp.full((num_rows, num_envs), OPEN, jnp.uint8),
+        rows=init_rows(row, num_envs, num_rows),
         head=jnp.zeros(num_envs, jnp.int32),
         num_rows=jnp.zeros(1, jnp.int32),
     )
@@ -107,64 +118,45 @@ def newest_frame(observation: PyTree, num_frames: int) -> PyTree:
     return observation if num_frames == 1 else jax.tree.map(lambda leaf: leaf[..., -1], observation)
 
 
+def ring_size(storage: Storage) -> int:
+    """T."""
+    return storage.rows.words.shape[1]
+
+
 def write(storage: Storage, batch: Experience, num_frames: int) -> Storage:
     """Stores one step of each environment, and the observation that follows it."""
-    num_rows, num_envs = storage.mark.shape
-    row, column = storage.head, jnp.arange(num_envs)
-    next_row = (row + 1) % num_rows
+    num_rows, num_envs = ring_size(storage), storage.head.size
     mark = jnp.where(batch.terminated, TERMINATED, jnp.where(batch.truncated, TRUNCATED, CONTINUES))
     cut = batch.truncated & ~batch.terminated
-    advanced = row + 1 + cut
-
-    def put(leaf, row, values):
-        return leaf.at[row, column].set(
-            values.astype(leaf.dtype), mode="promise_in_bounds", unique_indices=True
-        )
-
-    def put_at_row(leaf, values):
-        return put(leaf, row, values)
-
-    def put_both(leaf, values, after):
-        return put(put(leaf, row, values), next_row, after)
-
+    advanced = storage.head + 1 + cut
+    index = jnp.arange(num_envs) * num_rows + storage.head
+    step = Row(newest_frame(batch.observation, num_frames), batch.action, batch.reward, mark)
+    after = Row(
+        newest_frame(batch.successor, num_frames), batch.action, batch.reward, jnp.full_like(mark, OPEN)
+    )
+    both = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), step, after)  # [2 * E, ...]: one write
+    rows = put(storage.rows, jnp.concatenate([index, moved(storage, index, 1)]), both)
     return Storage(
-        observation=jax.tree.map(
-            put_both,
-            storage.observation,
-            newest_frame(batch.observation, num_frames),
-            newest_frame(batch.successor, num_frames),
-        ),
-        action=jax.tree.map(put_at_row, storage.action, batch.action),
-        reward=put(storage.reward, row, batch.reward),
-        mark=put_both(storage.mark, mark, jnp.full(num_envs, OPEN)),
+        rows=rows,
         head=advanced % num_rows,
         num_rows=jnp.minimum(jnp.maximum(storage.num_rows, advanced.max()), num_rows),
     )
 
 
-def take(tree: PyTree, index: jax.Array) -> PyTree:
-    """Rows of the leaves [T, E, ...] at indices int32 [...]: leaves [..., ...]."""
-
-    def leaf(array):
-        flat = array.reshape(-1, *array.shape[2:])
-        return flat.at[index].get(mode="promise_in_bounds")
-
-    return jax.tree.map(leaf, tree)
-
-
 def moved(storage: Storage, index: jax.Array, rows: jax.Array | int) -> jax.Array:
     """Indices so many rows later in the same environments' rings; at most T rows earlier."""
-    num_rows, num_envs = storage.mark.shape
-    return (index + (rows + num_rows) * num_envs) % (num_rows * num_envs)
+    num_rows = ring_size(storage)
+    row = index % num_rows
+    return index - row + (row + rows + num_rows) % num_rows
 
 
 def is_step(storage: Storage, index: jax.Array, num_frames: int) -> jax.Array:
     """Whether a step was taken from these rows, and all frames of its stack are still there; bool [...]."""
-    found = take(storage.mark, index) != OPEN
+    found = take(storage.rows, index).mark != OPEN
     if num_frames == 1:
         return found
-    num_rows, num_envs = storage.mark.shape
-    age = (index // num_envs - storage.head[index % num_envs]) % num_rows
+    num_rows = ring_size(storage)
+    age = (index % num_rows - storage.head[index // num_rows]) % num_rows
     return found & (age >= num_frames)
 
 
@@ -176,8 +168,9 @@ def read(storage: Storage, index: jax.Array, num_steps: int, num_frames: int, ga
 
     A window ends after n steps, with its episode, or where the newest step is; m of its steps are counted.
     """
-    rows = jnp.stack([moved(storage, index, step) for step in range(num_steps)])  # [n, B]
-    mark, reward = take(storage.mark, rows), take(storage.reward, rows)
+    rows = jnp.stack([index, *(moved(storage, index, step) for step in range(1, num_steps))])  # [n, B]
+    window = take(storage.rows, rows)
+    mark, reward = window.mark, window.reward
     total, length, discount = reward[0], jnp.ones_like(index), jnp.full(index.shape, gamma, jnp.float32)
     terminated, goes_on = mark[0] == TERMINATED, mark[0] == CONTINUES
     for step in range(1, num_steps):
@@ -190,7 +183,7 @@ def read(storage: Storage, index: jax.Array, num_steps: int, num_frames: int, ga
     after = moved(storage, index, length)
     return Sample(
         observation=_observation(storage, index, num_frames, within=False),
-        action=take(storage.action, index),
+        action=take(storage.rows, index).action,
         reward=total,
         discount=jnp.where(terminated, 0.0, discount),
         successor=_observation(storage, after, num_frames, within=True),
@@ -204,12 +197,13 @@ def _observation(storage: Storage, index: jax.Array, num_frames: int, within: bo
     truncated step that these rows follow.
     """
     if num_frames == 1:
-        return take(storage.observation, index)
+        return take(storage.rows, index).observation
     earlier, reaches = [index], jnp.ones(index.shape, bool)
     for frame in range(1, num_frames):
         before = moved(storage, index, -frame)
         if not (within and frame == 1):
-            reaches = reaches & (take(storage.mark, before) == CONTINUES)
+            reaches = reaches & (take(storage.rows, before).mark == CONTINUES)
         earlier.append(jnp.where(reaches, before, earlier[-1]))
     rows = jnp.stack(earlier[::-1], axis=-1)  # [B, k], newest last
-    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, rows.ndim - 1, -1), take(storage.observation, rows))
+    frames = take(storage.rows, rows).observation
+    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, rows.ndim - 1, -1), frames)

@@ -53,18 +53,27 @@ def total(tree: SumTree) -> jax.Array:
     return tree[-1].sum()
 
 
-def sample_leaves(tree: SumTree, key: jax.Array, num_samples: int) -> jax.Array:
-    """Draws leaves in proportion to their priorities, int32 [B]; any leaf where all priorities are 0.
+def draw(tree: SumTree, key: jax.Array, num_samples: int) -> jax.Array:
+    """What chance decides in drawing B leaves: numbers in [0, 1), float32 [levels, B]."""
+    return jax.random.uniform(key, (len(tree), num_samples))
 
-    The draws at the root are spread evenly: each covers its own part of the sum (stratified sampling).
+
+def choose_leaves(tree: SumTree, uniforms: jax.Array) -> jax.Array:
+    """Leaves in proportion to their priorities, int32 [B]; any leaf where all priorities are 0.
+
+    The numbers for the root are spread evenly: each covers its own part of the sum (stratified sampling).
+
+    Args:
+        tree: the tree.
+        uniforms: as `draw` gives them.
     """
-    uniforms = jax.random.uniform(key, (len(tree), num_samples))
+    num_samples = uniforms.shape[1]
     spread = (jnp.arange(num_samples) + uniforms[0]) / num_samples
     # Rounding can make the last one 1, which lies beyond the last leaf.
     draws = uniforms.at[0].set(jnp.minimum(spread, 1.0 - 2.0**-23))
     index = jnp.zeros(num_samples, jnp.int32)
-    for level, draw in zip(reversed(tree), draws, strict=True):
-        index = index * WIDTH + _choose(_children(level, index), draw)
+    for level, numbers in zip(reversed(tree), draws, strict=True):
+        index = index * WIDTH + _choose(_children(level, index), numbers)
     return index
 
 

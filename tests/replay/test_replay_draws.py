@@ -6,6 +6,8 @@ import numpy as np
 from histories import example, history
 
 from purerl.replay import prioritised, sum_tree, uniform
+from purerl.replay.rows import unpack
+from purerl.replay.storage import OPEN, ring_size
 
 
 def drawn_shares(draw, size, num_batches=200, batch=1024):
@@ -14,6 +16,10 @@ def drawn_shares(draw, size, num_batches=200, batch=1024):
     keys = jax.random.split(jax.random.key(7), num_batches)
     total = jax.jit(lambda: jax.lax.scan(count, jnp.zeros(size, jnp.int32), keys)[0])()
     return np.asarray(total) / (num_batches * batch)
+
+
+def leaves_of(tree):
+    return lambda key, batch: sum_tree.choose_leaves(tree, sum_tree.draw(tree, key, batch))
 
 
 def test_sums_are_exact_after_a_million_updates():
@@ -49,7 +55,7 @@ def test_frequencies_follow_priorities_after_a_million_updates():
     keys = jax.random.split(jax.random.key(0), 5000)
     tree = jax.jit(lambda: jax.lax.scan(churn, sum_tree.init_tree(size), keys)[0])()
     tree = sum_tree.set_priorities(tree, jnp.arange(size), priority)
-    shares = drawn_shares(lambda key, batch: sum_tree.sample_leaves(tree, key, batch), size)
+    shares = drawn_shares(leaves_of(tree), size)
     expected = np.asarray(priority / priority.sum())
     deviation = np.sqrt(expected / (200 * 1024))
     assert (shares[expected == 0] == 0).all()
@@ -61,7 +67,11 @@ def test_a_million_equal_leaves_are_drawn_alike():
     size = 1_000_000
     tree = sum_tree.init_tree(size)
     tree = jax.jit(sum_tree.set_priorities)(tree, jnp.arange(size), jnp.full(size, 0.1))
-    shares = drawn_shares(lambda key, batch: sum_tree.sample_leaves(tree, key, batch), size, num_batches=400)
+    shares = drawn_shares(
+        leaves_of(tree),
+        size,
+        num_batches=400,
+    )
     last_bits = shares.reshape(-1, 16).sum(0) * 16
     np.testing.assert_allclose(last_bits, 1.0, atol=5 * np.sqrt(16 / (400 * 1024)))
 
@@ -85,14 +95,14 @@ def filled(replay, num_steps=40, num_envs=2, capacity=60):
 def test_uniform_draws_give_every_step_the_same_share():
     replay = uniform()
     state, _ = filled(replay)
-    size = state.storage.mark.size
+    is_step = np.asarray(unpack(state.storage.rows).mark != OPEN).ravel()
+    size = is_step.size
 
     def draw(key, batch):
         _, index, weight = replay.sample(state, key, batch, 0.9)
         return jnp.where(weight > 0, index, size)
 
     shares = drawn_shares(draw, size + 1)
-    is_step = np.asarray(state.storage.mark).ravel() != 3
     assert (shares[:size][~is_step] == 0).all()
     # Two candidates, of which about one in seven holds no step: both miss in about 3 % of the draws.
     assert shares[size] < 0.05
@@ -135,17 +145,19 @@ def test_new_steps_get_the_highest_priority_and_weights_undo_the_draw():
     replay = prioritised()
     state, _ = filled(replay, num_steps=10, capacity=100)
     _, index, weight = replay.sample(state, jax.random.key(0), 256, 0.9)
-    priority = 1.0 + 4.0 * (index % 2)  # 1 in the first environment, 5 in the second
+    second = index >= ring_size(state.storage)
+    priority = 1.0 + 4.0 * second  # 1 in the first environment, 5 in the second
     state = replay.update(state, index, priority)
     assert state.max_priority == 5
-    leaves = np.asarray(state.tree[0])[: state.storage.mark.size].reshape(-1, 2)
-    assert (leaves[state.storage.mark == 3] == 0).all()
+    mark = unpack(state.storage.rows).mark
+    leaves = np.asarray(state.tree[0])[: mark.size].reshape(mark.shape)
+    assert (leaves[mark == OPEN] == 0).all()
     _, index, weight = replay.sample(state, jax.random.key(1), 4096, 0.9)
     # P(i) is proportional to the priority, so weights are to its inverse, and the mean over draws is 1.
     np.testing.assert_allclose(np.asarray(weight * state.tree[0][index]).std(), 0, atol=1e-5)
-    rows_without_step = (leaves[: state.storage.num_rows[0]] == 0).mean()
+    rows_without_step = (leaves[:, : state.storage.num_rows[0]] == 0).mean()
     np.testing.assert_allclose(weight.mean(), 1 - rows_without_step, atol=0.05)
-    np.testing.assert_allclose((np.asarray(index) % 2).mean(), 5 / 6, atol=0.05)
+    np.testing.assert_allclose((index >= ring_size(state.storage)).mean(), 5 / 6, atol=0.05)
 
 
 def test_a_step_without_experience_can_get_no_priority():

@@ -63,7 +63,7 @@ def test_the_compiled_loop_copies_no_buffer(kind):
     compiled = loop(KINDS[kind], capacity)
     rows = capacity // NUM_ENVS
     copies = re.findall(
-        rf"= \w+\[(?:{rows}|{capacity}|1234\d\d)[,\]].* copy(?:-start)?\(.*", compiled.as_text()
+        rf"= \w+\[(?:{NUM_ENVS},{rows}|{capacity}|1234\d\d)[,\]].* copy(?:-start)?\(.*", compiled.as_text()
     )
     assert not copies
     # Nor is there room for one: what the program needs besides its state is far less than the state.
@@ -86,7 +86,7 @@ def test_fifty_thousand_stacks_of_four_frames_take_little_more_than_the_frames()
 
 
 def test_what_cannot_fit_is_refused_with_sizes_that_would():
-    # 25 bytes a row and a few for each environment: 10,000 rows and two seeds are about 500,000 bytes.
+    # 28 bytes a row and a few for each environment: 10,000 rows and two seeds are about 500,000 bytes.
     fits = lambda capacity, seeds: check_fits(  # noqa: E731
         uniform(), experience(), capacity, NUM_ENVS, seeds, available=600_000
     )

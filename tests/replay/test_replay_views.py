@@ -8,7 +8,8 @@ from histories import example, history
 from plain_replay import window
 
 from purerl.replay import Experience, prioritised, uniform
-from purerl.replay.storage import OPEN, newest_frame
+from purerl.replay.rows import unpack
+from purerl.replay.storage import OPEN, newest_frame, ring_size
 
 GAMMA = 0.9
 
@@ -26,12 +27,11 @@ def filled(replay, batches, capacity):
 
 def compare(replay, batches, plain, capacity, num_samples=400):
     """Draws samples, finds each in the plain list, compares; returns which steps were met."""
-    num_envs, met = len(plain), set()
-    state = filled(replay, batches, capacity)
+    met, state = set(), filled(replay, batches, capacity)
     num_steps = compare.num_steps
     sample, index, weight = jax.device_get(replay.sample(state, jax.random.key(1), num_samples, GAMMA))
     for position in np.flatnonzero(weight):
-        env = index[position] % num_envs
+        env = int(index[position]) // ring_size(state.storage)
         steps = plain[env]
         seen = sample.observation[position]
         # Frames are all different, and the newest tells which step this is.
@@ -104,7 +104,8 @@ def test_each_observation_is_stored_once():
     # 4 environments, 10 rows: 40 observations of 5 x 5, and not 80; of four frames, one.
     batches, _ = history(5, 4, num_frames=4)
     state = uniform(num_frames=4).init(example(batches), 40, 4)
-    assert state.storage.observation.shape == (10, 4, 2, 3)
+    assert unpack(state.storage.rows).observation.shape == (4, 10, 2, 3)
+    assert sum(leaf.nbytes for leaf in jax.tree.leaves(state.storage.rows)) == 40 * (2 * 3 + 12)
     assert newest_frame(batches[0].observation, 4).shape == (4, 2, 3)
 
 
@@ -113,7 +114,7 @@ def test_an_empty_replay_gives_samples_without_weight(make):
     batches, _ = history(1, 3)
     replay = make()
     state = replay.init(example(batches), 30, 3)
-    assert (state.storage.mark == OPEN).all()
+    assert (unpack(state.storage.rows).mark == OPEN).all()
     _, _, weight = replay.sample(state, jax.random.key(0), 16, 0.9)
     assert (weight == 0).all()
 
