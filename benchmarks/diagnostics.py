@@ -278,7 +278,6 @@ def cost(num_turns: int = 30) -> list[Row]:
             num_seeds=1,
             total_steps=DEFAULTS.total_steps,
             num_devices=devices,
-            target_chunks=100,
         )
         for name, each in makers.items()
     }

@@ -73,7 +73,7 @@ def act(
 
 
 def draw_ahead(
-    actor: Actor, key: jax.Array, config: DQNConfig, axis_name: str | None
+    actor: Actor, key: jax.Array, config: DQNConfig, axis_name: AxisName
 ) -> tuple[jax.Array, Chance, PyTree]:
     """What chance decides in an update: exploring and environments [rounds, k, ...], draws [rounds, ...]."""
     rounds = config.num_iterations // config.learn_every
