@@ -14,7 +14,8 @@ from rich.table import Table
 
 from envs import ENVIRONMENTS, named
 from purerl.evaluate import evaluate, summarize
-from purerl.types import PyTree, TrainState
+from purerl.runs import Experiment
+from purerl.types import Algorithm, PyTree, TrainState
 
 EVALUATION = 0x6576616C
 """Folded into the key of a run, it gives the key of its evaluation."""
@@ -104,6 +105,48 @@ class World(NamedTuple):
     def report(self, run_dir: Path, state: TrainState, summary: dict[str, Any], console: Console) -> None:
         """Prints the table of results."""
         console.print(results_table(self.name, summary["eval"]["default"], summary.get("seeds")))
+
+
+def experiment_in(
+    world: str,
+    env: Any,
+    params: Any,
+    num_episodes: int,
+    *,
+    name: str,
+    algorithm: Algorithm,
+    algorithm_config: Any,
+    num_devices: int,
+    build_program: Callable[..., Any],
+) -> Experiment:
+    """The experiment of an algorithm in one environment, which it is evaluated in, too.
+
+    Args:
+        world: name of the environment.
+        env: the environment.
+        params: its parameters.
+        num_episodes: of the evaluation, for each seed.
+        name: and these: see `Experiment`.
+        algorithm: the same.
+        algorithm_config: the same.
+        num_devices: the same.
+        build_program: the same.
+
+    Raises:
+        ValueError: one line, where there are no episodes to evaluate.
+    """
+    if num_episodes < 1:
+        raise ValueError(f"eval_episodes = {num_episodes} must be at least 1")
+    seen = World(world, env, params, algorithm.policy, num_episodes, algorithm.initial_carry)
+    return Experiment(
+        name=name,
+        algorithm=algorithm,
+        algorithm_config=algorithm_config,
+        num_devices=num_devices,
+        build_program=build_program,
+        evaluate=seen.evaluate,
+        report=seen.report,
+    )
 
 
 def greedy(policy: Policy, learner: PyTree, observation: PyTree, key: jax.Array, *carry: PyTree) -> Any:

@@ -10,7 +10,7 @@ Names are PureRL's own (`Maze-v0`) and gymnax's. Parts of Rainbow are switches: 
 
 from dataclasses import dataclass, field
 
-from any_environment import World, make_environment, short_name
+from any_environment import experiment_in, make_environment, short_name
 from value_learners import AlgorithmName, make_dqn_learner, make_pqn_learner
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
@@ -50,8 +50,6 @@ class Config(RunOptions):
 
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
-    if config.eval_episodes < 1:
-        raise ValueError(f"eval_episodes = {config.eval_episodes} must be at least 1")
     env, params = make_environment(config.env)
     layer_norm = config.net.layer_norm or config.algorithm == "pqn"
     network = make_q_network(env, params, config.network, config.net.replace(layer_norm=layer_norm))
@@ -59,16 +57,16 @@ def build(config: Config) -> Experiment:
         learner = make_dqn_learner(env, network, config.dqn.replace(env_params=params), config.num_seeds)
     else:
         learner = make_pqn_learner(env, network, config.pqn.replace(env_params=params))
-    algorithm = learner.make()
-    world = World(config.env, env, params, algorithm.policy, config.eval_episodes)
-    return Experiment(
+    return experiment_in(
+        config.env,
+        env,
+        params,
+        config.eval_episodes,
         name=f"{config.algorithm}-{short_name(config.env)}",
-        algorithm=algorithm,
+        algorithm=learner.make(),
         algorithm_config=learner.config,
         num_devices=learner.num_devices,
         build_program=learner.build_program,
-        evaluate=world.evaluate,
-        report=world.report,
     )
 
 

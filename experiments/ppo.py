@@ -9,7 +9,7 @@ Brax's (`brax/ant`).
 from dataclasses import dataclass, field
 from functools import partial
 
-from any_environment import World, make_environment, short_name
+from any_environment import experiment_in, make_environment, short_name
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from purerl import cli
@@ -49,24 +49,23 @@ class Config(RunOptions):
 
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
-    if config.eval_episodes < 1:
-        raise ValueError(f"eval_episodes = {config.eval_episodes} must be at least 1")
     env, params = make_environment(config.env)
     network = make_actor_critic(env, params, config.network, config.net)
     ppo = config.ppo.replace(env_params=params)
     check_ppo(ppo)
     num_samples = ppo.num_envs * ppo.num_steps
     devices = usable_devices(ppo.num_envs // max(ppo.group_size, 1), num_samples, ppo.num_minibatches)
-    algorithm = make_ppo(env, network)
-    world = World(config.env, env, params, algorithm.policy, config.eval_episodes)
-    return Experiment(
+    make = partial(make_ppo, env, network)
+    return experiment_in(
+        config.env,
+        env,
+        params,
+        config.eval_episodes,
         name=f"ppo-{short_name(config.env)}",
-        algorithm=algorithm,
+        algorithm=make(None),
         algorithm_config=ppo,
         num_devices=devices,
-        build_program=partial(build_program, partial(make_ppo, env, network), ppo),
-        evaluate=world.evaluate,
-        report=world.report,
+        build_program=partial(build_program, make, ppo),
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from any_environment import World, make_environment, short_name
+from any_environment import experiment_in, make_environment, short_name
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from envs.wrappers import HiddenDynamics, Occlusion, Retry
@@ -113,8 +113,6 @@ def wrap(env: Any, params: Any, wrapper: str, options: HistoryOptions) -> tuple[
 
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
-    if config.eval_episodes < 1:
-        raise ValueError(f"eval_episodes = {config.eval_episodes} must be at least 1")
     inner, inner_params = make_environment(config.env)
     env, params = wrap(inner, inner_params, config.wrapper, config.history)
     tokens = hasattr(env.observation_space(params), "spaces")
@@ -124,17 +122,18 @@ def build(config: Config) -> Experiment:
     ppo = config.ppo.replace(env_params=params)
     check_ppo(ppo, whole_segments=remembers)
     num_samples = ppo.num_envs if remembers else ppo.num_envs * ppo.num_steps
-    algorithm = make_ppo(env, network)
+    make = partial(make_ppo, env, network)
     name = config.env if config.wrapper == "none" else f"{config.env} with {config.wrapper}"
-    world = World(name, env, params, algorithm.policy, config.eval_episodes, algorithm.initial_carry)
-    return Experiment(
+    return experiment_in(
+        name,
+        env,
+        params,
+        config.eval_episodes,
         name=f"ppo-memory-{short_name(config.env)}",
-        algorithm=algorithm,
+        algorithm=make(None),
         algorithm_config=ppo,
         num_devices=usable_devices(ppo.num_envs, num_samples, ppo.num_minibatches),
-        build_program=partial(build_program, partial(make_ppo, env, network), ppo),
-        evaluate=world.evaluate,
-        report=world.report,
+        build_program=partial(build_program, make, ppo),
     )
 
 

@@ -8,7 +8,7 @@ Names are PureRL's own (`Bikkle-v0`), gymnax's (`MountainCarContinuous-v0`, `Car
 
 from dataclasses import dataclass, field
 
-from any_environment import World, make_environment, short_name
+from any_environment import experiment_in, make_environment, short_name
 from soft_learners import make_sac_learner
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
@@ -49,22 +49,20 @@ class Config(RunOptions):
 
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
-    if config.eval_episodes < 1:
-        raise ValueError(f"eval_episodes = {config.eval_episodes} must be at least 1")
     env, params = make_environment(config.env)
     network = make_soft_actor_critic(env, params, config.network, config.net)
     sac = config.sac.replace(env_params=params)
     learner = make_sac_learner(env, network, sac, config.num_seeds, config.max_devices)
-    algorithm = learner.make()
-    world = World(config.env, env, params, algorithm.policy, config.eval_episodes)
-    return Experiment(
+    return experiment_in(
+        config.env,
+        env,
+        params,
+        config.eval_episodes,
         name=f"sac-{short_name(config.env)}",
-        algorithm=algorithm,
+        algorithm=learner.make(),
         algorithm_config=learner.config,
         num_devices=learner.num_devices,
         build_program=learner.build_program,
-        evaluate=world.evaluate,
-        report=world.report,
     )
 
 
