@@ -1,8 +1,8 @@
 """Rings of rows, the numbers of a row side by side in memory.
 
 Rows are drawn at random from a buffer that fits into no cache, and each array that a row is gathered from is
-one more wait for memory. So all leaves of 32 bits lie in one array, as words that hold their bits, and a row
-lies beside the one that follows it: a transition is one stretch of memory. Other leaves, as the bytes of
+one more wait for memory. So short leaves of 32 bits lie in one array, as words that hold their bits, and each
+row lies beside the one that follows it: a transition is one stretch of memory. Other leaves, as the bytes of
 pictures, have arrays of their own. What is taken is what was put, bit for bit and in its dtype.
 """
 
@@ -14,6 +14,9 @@ import jax.numpy as jnp
 from flax import struct
 
 from purerl.types import PyTree
+
+LONGEST = 16
+"""Numbers of the longest leaf that shares an array with others: as many as a line of the cache holds."""
 
 
 class Form(NamedTuple):
@@ -28,7 +31,7 @@ class Rows:
     """Packed rows: rings [E, T], or rows [...] on their way in or out.
 
     Attributes:
-        words: the leaves of 32 bits, W numbers in all, uint32 [E, T, W].
+        words: the short leaves of 32 bits, W numbers in all, uint32 [E, T, W].
         others: the other leaves, [E, T, ...].
         form: what one row is.
     """
@@ -47,7 +50,7 @@ def init_rows(row: PyTree, num_envs: int, num_rows: int) -> Rows:
 
 
 def pack(tree: PyTree, form: Form) -> Rows:
-    """Rows of this form from a tree, leaves [..., *shape of one], at least one of them of 32 bits."""
+    """Rows of this form from a tree, leaves [..., *shape of one], at least one of them short."""
     words, others = [], []
     for leaf, one in zip(jax.tree.leaves(tree), form.leaves, strict=True):
         values = leaf.astype(one.dtype)
@@ -96,7 +99,7 @@ def take(rows: Rows, index: jax.Array) -> PyTree:
 
 
 def _is_word(leaf: jax.ShapeDtypeStruct) -> bool:
-    return leaf.dtype in (jnp.float32, jnp.int32, jnp.uint32)
+    return leaf.dtype in (jnp.float32, jnp.int32, jnp.uint32) and math.prod(leaf.shape) <= LONGEST
 
 
 def _flat(ring: jax.Array) -> jax.Array:

@@ -20,6 +20,7 @@ def tree(lead):
         "picture": (count * 7 + np.arange(12)).astype(np.uint8).reshape(lead, 3, 4),
         "seed": BITS[0] + count[:, 0],
         "half": (count + np.arange(3)).astype(np.float16),
+        "long": (count + np.arange(17)).astype(np.int32),
         "nothing": np.zeros((lead, 0), np.float32),
     }
 
@@ -38,7 +39,7 @@ def test_bits_and_dtypes_survive_and_other_rows_stay_as_they_are():
         assert not everything[name][[1, 4, 5, 6, 7, 8]].any()
 
 
-def test_all_numbers_of_32_bits_lie_in_one_array():
+def test_short_leaves_of_32_bits_lie_in_one_array():
     rows = init_rows(jax.tree.map(lambda leaf: leaf[0], tree(1)), num_envs=3, num_rows=4)
     assert rows.words.shape == (3, 4, 5 + 4 + 1)
-    assert [leaf.dtype.name for leaf in rows.others] == ["bool", "float16", "uint8"]
+    assert [leaf.dtype.name for leaf in rows.others] == ["bool", "float16", "int32", "uint8"]
