@@ -118,12 +118,13 @@ def capacity() -> list[Row]:
 
 
 def seeds() -> list[Row]:
-    """Steps per second of eight seeds in total, one after another and side by side, against one."""
+    """Steps per second of eight seeds in total, however they are laid out, against one."""
     command = "python -m benchmarks.dqn --only seeds"
     programs = {
         "one": compiled(PUREJAXRL, QNetworkConfig(), 100_000),
         "looped": compiled(PUREJAXRL, QNetworkConfig(), 100_000, num_seeds=8, width=1),
         "mapped": compiled(PUREJAXRL, QNetworkConfig(), 100_000, num_seeds=8, width=8),
+        "dealt out to devices": compiled(PUREJAXRL, QNetworkConfig(), 100_000, num_seeds=8, shard="seeds"),
     }
     seconds = seconds_by_turns({name: stepper(program) for name, program in programs.items()}, 5)
     found = {
