@@ -167,9 +167,12 @@ def _draw(axes: Axes, panel: Panel, lines: Sequence[dict[str, Any]], steps: np.n
         for number, layer in enumerate(layers):
             colour = _COLOURS[number % len(_COLOURS)]
             draw_band(axes, steps, values_of(lines, layer), colour, label=_short_name(layer))
-        axes.set_ylim(bottom=0)
         columns = 2 if len(layers) > 3 else 1
-        axes.legend(fontsize=6.5, framealpha=0.7, edgecolor="none", labelcolor=INK, ncols=columns)
+        room = 1.1 + 0.13 * -(-len(layers) // columns)  # for the names, above the lines
+        axes.set_ylim(0, room * axes.get_ylim()[1])
+        axes.legend(
+            loc="upper left", fontsize=6.5, framealpha=0.7, edgecolor="none", labelcolor=INK, ncols=columns
+        )
         return
     values = values_of(lines, panel.metric)
     draw_band(axes, steps, values, STRONG if panel.metric == "episode_return" else QUIET)
