@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT / "experiments"))
 import dqn
 import ppo_bikkle
 import ppo_maze
+import ppo_memory
 import sac
 
 CHUNKS, ROUNDS = 40, 9
@@ -41,6 +42,12 @@ class Case(NamedTuple):
 CASES = {
     "ppo_bikkle": Case("PPO on Bikkle", lambda: ppo_bikkle.build(ppo_bikkle.Config()), 4_000_000),
     "ppo_maze": Case("PPO on mazes", lambda: ppo_maze.build(ppo_maze.Config()), 4_000_000),
+    "ppo_gru": Case("PPO with a GRU", lambda: ppo_memory.build(ppo_memory.Config()), 1_000_000),
+    "ppo_transformer": Case(
+        "PPO with a gated transformer",
+        lambda: ppo_memory.build(ppo_memory.Config(memory="transformer")),
+        1_000_000,
+    ),
     "dqn_cartpole": Case("DQN on CartPole", lambda: dqn.build(dqn.Config()), 1_000_000),
     "sac_pendulum": Case("SAC on Pendulum", lambda: sac.build(sac.Config()), 40_000),
 }
