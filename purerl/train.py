@@ -200,16 +200,15 @@ def build_program(
     varied = place(members.varied)
     lowered_init = jax.jit(init).lower(keys_of(members), varied, config)
     state_shape = placement.shapes(lowered_init.out_info)
-    with ThreadPoolExecutor(1) as beside:
+    with ThreadPoolExecutor(2) as beside:  # XLA compiles one program while Python traces the next
         compiling_init = beside.submit(lowered_init.compile, _RUNS_ONCE)
         lowered_chunk = jax.jit(chunk, donate_argnums=0).lower(state_shape, varied, config)
+        compiling_chunk = beside.submit(lowered_chunk.compile)
         metrics_shape = placement.shape_by_seed(lowered_chunk.out_info[1])
         replicated = NamedSharding(placement.mesh, EVERYWHERE)
         jitted = jax.jit(diagnose, out_shardings=replicated)
-        lowered_diagnose = jitted.lower(state_shape, varied, metrics_shape, config)
-        compiling_diagnose = beside.submit(lowered_diagnose.compile, _RUNS_ONCE)
-        compiled_chunk = lowered_chunk.compile()
-    compiled_init, compiled_diagnose = compiling_init.result(), compiling_diagnose.result()
+        compiled_diagnose = jitted.lower(state_shape, varied, metrics_shape, config).compile(_RUNS_ONCE)
+    compiled_init, compiled_chunk = compiling_init.result(), compiling_chunk.result()
 
     def begin(members):
         state = compiled_init(keys_of(members), place(members.varied), config)
