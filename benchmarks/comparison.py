@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 from purerl.errors import UserError, one_line
 
 MARGIN = 0.1
-"""Least change that counts, as a share of the old value."""
+"""Least change that counts, as a share of the smaller value."""
 UNKNOWN_MARGIN = 0.25
 """The same where the noise is unknown: rates of single runs of one program vary by a fifth."""
 SPREADS = 3.0
@@ -75,7 +75,7 @@ def compare(
     Args:
         old: rows by name, as `read_rows` returns them.
         new: the same.
-        margin: least change that counts, as a share of the old value.
+        margin: least change that counts, as a share of the smaller value.
         unknown_margin: the same where the noise is unknown.
     """
     changes = [_change(old[name], new[name], margin, unknown_margin) for name in old if name in new]
@@ -113,9 +113,17 @@ def _change(old: dict[str, Any], new: dict[str, Any], margin: float, unknown_mar
     else:
         limit, known = unknown_margin, "unknown"
     verdict: Verdict = "same"
-    if limit is not None and abs(change) > limit:
+    if limit is not None and _distance(then, now) > limit:
         verdict = "worse" if change < 0 else "better"
     return Change(old["name"], old["unit"], then, now, change, limit, known, verdict)
+
+
+def _distance(then: float, now: float) -> float:
+    """How far apart two values are, as a share of the smaller: twice as fast is as far as half as fast."""
+    smaller = min(abs(then), abs(now))
+    if smaller:
+        return abs(now - then) / smaller
+    return 0.0 if now == then else float("inf")
 
 
 def _all_have(field: str, *rows: dict[str, Any]) -> bool:

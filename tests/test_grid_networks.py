@@ -221,11 +221,11 @@ def test_the_maps_of_an_untrained_network_follow_one_plane_each_and_cross_all_ce
 
 
 def test_maps_do_not_see_the_agent(monkeypatch):
+    network, params = make("propagate")
     handed = []
     monkeypatch.setattr(
         grids, "propagate", lambda *arguments: handed.append(arguments) or propagate(*arguments)
     )
-    network, params = make("propagate")
     maze = random_observations(jax.random.key(5))
     elsewhere = maze.at[..., grids.AGENT_CHANNEL].set(jnp.roll(maze[..., grids.AGENT_CHANNEL], 2, axis=1))
     for observation in (maze, elsewhere):

@@ -217,13 +217,3 @@ def test_a_run_with_one_number_a_device_in_its_state_is_evaluated_without_the_de
     assert code == 0, error
     # 160 steps / 4 environments = 40 updates, counted on each of the three devices of two seeds
     np.testing.assert_array_equal(reported[0].actor["tally"], np.full((2, 3), 40.0))
-
-
-def test_a_state_that_cannot_do_with_fewer_devices_is_refused_in_one_line_with_the_remedy(tmp_path, command):
-    run_dir = tmp_path / "run"
-    assert command("--run-dir", run_dir, "--tally-devices", build=on(4096))[0] == 0
-    code, output, error = command("--resume", run_dir, build=on(2))
-    assert (code, error.count("\n"), output.count("warning")) == (2, 1, 0)
-    assert "actor['tally']: saved float32[1, 4096], expected float32[1, 2]" in error
-    assert "began on 4096 devices, and there are" in error
-    assert "--xla_force_host_platform_device_count=4096" in error
