@@ -177,10 +177,16 @@ def _orbax() -> Any:
 
 
 def _place(saved: Any, expected: Any) -> jax.Array:
-    if jax.dtypes.issubdtype(expected.dtype, jax.dtypes.prng_key):
-        saved = jax.random.wrap_key_data(saved, impl=_key_implementation(expected))
-    # Aliasing would let the program that the state is donated to write into the array read from disk.
-    return jax.device_put(saved, expected.sharding, may_alias=False)
+    is_key = jax.dtypes.issubdtype(expected.dtype, jax.dtypes.prng_key)
+    placed = _put(saved, expected.sharding)
+    return jax.random.wrap_key_data(placed, impl=_key_implementation(expected)) if is_key else placed
+
+
+def _put(saved: np.ndarray, sharding: Any) -> jax.Array:
+    if sharding is None or sharding.is_fully_addressable:
+        # Aliasing would let the program that the state is donated to write into the array read from disk.
+        return jax.device_put(saved, sharding, may_alias=False)
+    return jax.make_array_from_callback(saved.shape, sharding, lambda part: saved[part].copy())
 
 
 def _key_implementation(expected: Any) -> Any:

@@ -78,6 +78,11 @@ class Placement(NamedTuple):
         """Host arrays on the devices, which have all of them or a part, as the spec says."""
         return jax.device_put(tree, NamedSharding(self.mesh, spec))
 
+    def shardings(self) -> TrainState:
+        """Where each part of a state lies."""
+        is_spec = lambda x: isinstance(x, PartitionSpec)  # noqa: E731
+        return jax.tree.map(lambda spec: NamedSharding(self.mesh, spec), self.state, is_leaf=is_spec)
+
     def shapes(self, shapes: TrainState) -> TrainState:
         """Attaches to each leaf of a state where it lies."""
         return jax.tree.map(self._attach, self.state, shapes, is_leaf=lambda x: isinstance(x, PartitionSpec))

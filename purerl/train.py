@@ -198,7 +198,7 @@ def build_program(
         return jax.jit(jax.vmap(jax.random.key), out_shardings=seeds.sharding)(seeds)
 
     varied = place(members.varied)
-    lowered_init = jax.jit(init).lower(keys_of(members), varied, config)
+    lowered_init = jax.jit(init, out_shardings=placement.shardings()).lower(keys_of(members), varied, config)
     state_shape = placement.shapes(lowered_init.out_info)
     with ThreadPoolExecutor(2) as beside:  # XLA compiles one program while Python traces the next
         compiling_init = beside.submit(lowered_init.compile, _RUNS_ONCE)
@@ -211,8 +211,7 @@ def build_program(
     compiled_init, compiled_chunk = compiling_init.result(), compiling_chunk.result()
 
     def begin(members):
-        state = compiled_init(keys_of(members), place(members.varied), config)
-        return jax.device_put(state, jax.tree.map(lambda x: x.sharding, state_shape))
+        return compiled_init(keys_of(members), place(members.varied), config)
 
     def advance(state, varied):
         state, metrics = compiled_chunk(state, varied, config)
