@@ -70,7 +70,7 @@ FAULTS = [
     Fault("exploding gradient", {"max_grad_norm": np.inf}, {"gain": 1e4}),
     Fault("vanished gradient", {}, {"gain": 0.0}, critic=0.0),
     Fault("dead agent", {}, {"gain": 0.0}),
-    Fault("fallen return", {"learning_rate": 1e-3, "final_learning_rate": 0.5}, {}),
+    Fault("fallen return", {"learning_rate": 1e-3, "final_learning_rate": 3.0}, {}),
     Fault("constant return", {}, {"gain": 0.0}),
     Fault("failing critic", always(0.3), {}),
     Fault("idle critic", {"value_coefficient": 0.0}, {}, critic=0.0),
