@@ -20,6 +20,9 @@ from purerl.networks.attention import (
 from purerl.networks.layers import MLP, Dense, LayerNorm, activate, to_samples_last
 from purerl.types import PyTree, TokenGroup
 
+FEW_FEATURES = 16
+"""Observations of no more features than this are transposed before, and not within, products."""
+
 
 def flatten_observation(observation: PyTree) -> jax.Array:
     """One array of features from any observation: [F, B]. Values of absent tokens are zero."""
@@ -30,7 +33,9 @@ def flatten_observation(observation: PyTree) -> jax.Array:
             values = jnp.where(mask[None], values, 0.0)
             parts += [values.reshape(-1, values.shape[-1]), mask.astype(values.dtype)]
         return jnp.concatenate(parts)
-    return to_samples_last(observation.reshape(observation.shape[0], -1)).astype(jnp.float32)
+    features = to_samples_last(observation.reshape(observation.shape[0], -1)).astype(jnp.float32)
+    # XLA would fold the transposition into each product that follows, which is slow where features are few.
+    return jax.lax.optimization_barrier(features) if features.shape[0] <= FEW_FEATURES else features
 
 
 class MLPEncoder(nn.Module):
