@@ -13,6 +13,8 @@ belongs to one episode can all be read from the marks.
 `index` means environment * T + row, int32.
 """
 
+from operator import itemgetter
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -168,7 +170,9 @@ def read(storage: Storage, index: jax.Array, num_steps: int, num_frames: int, ga
 
     A window ends after n steps, with its episode, or where the newest step is; m of its steps are counted.
     """
-    rows = jnp.stack([index, *(moved(storage, index, step) for step in range(1, num_steps))])  # [n, B]
+    rows = jnp.stack(
+        [index, *(moved(storage, index, step) for step in range(1, num_steps + 1))]
+    )  # [n + 1, B]
     window = take(storage.rows, rows)
     mark, reward = window.mark, window.reward
     total, length, discount = reward[0], jnp.ones_like(index), jnp.full(index.shape, gamma, jnp.float32)
@@ -181,23 +185,27 @@ def read(storage: Storage, index: jax.Array, num_steps: int, num_frames: int, ga
         terminated = terminated | (goes_on & (mark[step] == TERMINATED))
         goes_on = goes_on & (mark[step] == CONTINUES)
     after = moved(storage, index, length)
+    if num_frames == 1:
+        ends = window if num_steps == 1 else take(storage.rows, jnp.stack([index, after]))
+        observation, successor = (jax.tree.map(itemgetter(end), ends.observation) for end in (0, 1))
+    else:
+        observation = _stacked(storage, index, num_frames, within=False)
+        successor = _stacked(storage, after, num_frames, within=True)
     return Sample(
-        observation=_observation(storage, index, num_frames, within=False),
-        action=take(storage.rows, index).action,
+        observation=observation,
+        action=jax.tree.map(itemgetter(0), window.action),
         reward=total,
         discount=jnp.where(terminated, 0.0, discount),
-        successor=_observation(storage, after, num_frames, within=True),
+        successor=successor,
     )
 
 
-def _observation(storage: Storage, index: jax.Array, num_frames: int, within: bool) -> PyTree:
-    """Observations at these rows; frames before the first of an episode are copies of the first.
+def _stacked(storage: Storage, index: jax.Array, num_frames: int, within: bool) -> PyTree:
+    """Stacks of frames that end at these rows; frames before the first of an episode are copies of the first.
 
     With `within`, the row before belongs to the same episode, whatever it is marked as: it may be the
     truncated step that these rows follow.
     """
-    if num_frames == 1:
-        return take(storage.rows, index).observation
     earlier, reaches = [index], jnp.ones(index.shape, bool)
     for frame in range(1, num_frames):
         before = moved(storage, index, -frame)
