@@ -13,6 +13,7 @@ from purerl.algorithms.acting import epsilon_greedy, exploration_rate, spread_ra
 from purerl.algorithms.dqn import make_dqn
 from purerl.algorithms.dqn_config import DQNConfig, check_dqn
 from purerl.networks import QNetworkConfig, make_q_network
+from purerl.replay.rows import unpack
 from purerl.train import sweep, train
 
 SMALL = QNetworkConfig(width=16, head_width=16)
@@ -138,6 +139,16 @@ def test_the_target_network_is_a_copy_where_it_moves_each_time(target_every, sam
     learner, _, _ = learn(RewardIsCue(), num_updates=3, target_every=target_every)
     gap = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), learner.params, learner.target_params)
     assert (max(jax.tree.leaves(gap)) == 0) == same
+
+
+def test_rows_that_were_never_written_look_like_a_first_observation():
+    env = RewardIsCue()
+    config = CONFIG.replace(env_params=env.default_params)
+    state = make_dqn(env, make_q_network(env, env.default_params, "mlp", SMALL)).init(
+        jax.random.key(0), config
+    )
+    rows = unpack(state.actor.replay.storage.rows).observation
+    np.testing.assert_array_equal(rows, np.broadcast_to(state.actor.environments.observation[0], rows.shape))
 
 
 def test_nothing_is_learnt_before_the_warm_up_is_over():

@@ -1,5 +1,6 @@
 """How value-based learners act and remember: epsilon-greedy, and steps as experience."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -40,6 +41,11 @@ def example_experience(env: Any, params: PyTree) -> Experience:
         truncated=flag,
         successor=observation,
     )
+
+
+def first_experience(example: Experience, observation: PyTree) -> Experience:
+    """The example with the first of some observations [E, ...] in the place of their shapes."""
+    return dataclasses.replace(example, observation=jax.tree.map(lambda leaf: leaf[0], observation))
 
 
 def as_experience(observation: PyTree, action: jax.Array, step: Step) -> Experience:

@@ -27,6 +27,7 @@ from purerl.algorithms.acting import (
     example_experience,
     exploration_rate,
     explore,
+    first_experience,
     spread_rates,
 )
 from purerl.algorithms.dqn_config import DQNConfig
@@ -145,7 +146,7 @@ def make_dqn(
         wanted = config.num_levels or max(config.num_envs, LEAST_LEVELS)
         choice = levels.init(pool_key, config.env_params, max(wanted // shards, 1))
         environments = init_actor(config.env_params, choice.pool, actor_key, num_envs, config.stagger)
-        example = example_experience(env, config.env_params)
+        example = first_experience(example_experience(env, config.env_params), environments.observation)
         return TrainState(
             learner=init_learner(network.init(network_key, environments.observation), config),
             actor=Actor(

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from purerl.algorithms import acting
-from purerl.algorithms.acting import LEAST_LEVELS, Actor, as_experience
+from purerl.algorithms.acting import LEAST_LEVELS, Actor, as_experience, first_experience
 from purerl.algorithms.sac_config import SACConfig
 from purerl.algorithms.sac_learning import (
     Learner,
@@ -99,7 +99,8 @@ def make_sac(
         wanted = config.num_levels or max(config.num_envs, LEAST_LEVELS)
         choice = levels.init(pool_key, config.env_params, max(wanted // shards, 1))
         environments = init_actor(config.env_params, choice.pool, actor_key, num_envs, config.stagger)
-        experience = example_experience(env, config.env_params, network)
+        example = example_experience(env, config.env_params, network)
+        experience = first_experience(example, environments.observation)
         action = jnp.zeros((num_envs, *experience.action.shape), experience.action.dtype)
         return TrainState(
             learner=init_learner(network.init(network_key, environments.observation, action), config),

@@ -42,11 +42,12 @@ class Rows:
 
 
 def init_rows(row: PyTree, num_envs: int, num_rows: int) -> Rows:
-    """E rings of T rows of zeros; leaves of the row are [...], arrays or their shapes."""
+    """E rings of T copies of one row, leaves [...]."""
     leaves, structure = jax.tree.flatten(row)
     form = Form(tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves), structure)
-    packed = jax.eval_shape(lambda row: pack(row, form), row)
-    return jax.tree.map(lambda leaf: jnp.zeros((num_envs, num_rows, *leaf.shape), leaf.dtype), packed)
+    return jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (num_envs, num_rows, *leaf.shape)), pack(row, form)
+    )
 
 
 def pack(tree: PyTree, form: Form) -> Rows:

@@ -98,15 +98,21 @@ class Storage:
 
 
 def init_storage(example: Experience, num_rows: int, num_envs: int, num_frames: int) -> Storage:
-    """Empty rings for experience of this form; leaves of the example are [...], of one environment."""
-    row = jax.eval_shape(
-        lambda example: Row(
-            observation=newest_frame(example.observation, num_frames),
-            action=example.action,
-            reward=jnp.float32(0.0),
-            mark=jnp.int32(OPEN),
-        ),
+    """Rings without a step for experience of this form.
+
+    Leaves of the example are [...], of one environment: arrays, which every row holds until it is written, or
+    their shapes, for zeros. A draw may meet such a row, with a weight of 0, and a network may have no finite
+    answer to zeros: give an observation that exists.
+    """
+    example = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, jax.ShapeDtypeStruct) else leaf,
         example,
+    )
+    row = Row(
+        observation=newest_frame(example.observation, num_frames),
+        action=example.action,
+        reward=jnp.float32(0.0),
+        mark=jnp.int32(OPEN),
     )
     return Storage(
         rows=init_rows(row, num_envs, num_rows),

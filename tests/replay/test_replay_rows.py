@@ -27,7 +27,8 @@ def tree(lead):
 
 def test_bits_and_dtypes_survive_and_other_rows_stay_as_they_are():
     values, index = tree(4), jnp.array([9, 2, 3, 0])
-    rows = init_rows(jax.tree.map(lambda leaf: leaf[0], values), num_envs=2, num_rows=5)
+    blank = jax.tree.map(lambda leaf: np.zeros_like(leaf[0]), values)
+    rows = init_rows(blank, num_envs=2, num_rows=5)
     rows = jax.jit(put)(rows, index, values)
     taken = jax.jit(take)(rows, index.reshape(2, 2))
     everything = jax.tree.map(lambda leaf: np.asarray(leaf).reshape(10, *leaf.shape[2:]), unpack(rows))

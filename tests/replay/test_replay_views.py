@@ -115,8 +115,10 @@ def test_an_empty_replay_gives_samples_without_weight(make):
     replay = make()
     state = replay.init(example(batches), 30, 3)
     assert (unpack(state.storage.rows).mark == OPEN).all()
-    _, _, weight = replay.sample(state, jax.random.key(0), 16, 0.9)
+    sample, _, weight = replay.sample(state, jax.random.key(0), 16, 0.9)
     assert (weight == 0).all()
+    for seen in (sample.observation, sample.successor):  # a network must be able to answer
+        np.testing.assert_array_equal(seen, np.stack([example(batches).observation] * 16))
 
 
 def test_a_replay_too_small_for_its_windows_is_refused():
