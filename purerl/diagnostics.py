@@ -49,14 +49,12 @@ def gradient_metrics(optimizer_state: PyTree, params: PyTree) -> Packed:
     (gradient,) = optax.tree.get_all_with_path(optimizer_state, "gradient")[0][1:]
     paths, leaves = zip(*jax.tree_util.tree_flatten_with_path(params)[0], strict=True)
     ends = np.cumsum([leaf.size for leaf in leaves])
-    starts = np.concatenate([[0], ends[:-1]])
     owners = [_layer_of(path) for path in paths]
     layers = tuple(dict.fromkeys(owners))
     belongs = np.array([[owner == layer for owner in owners] for layer in layers])  # [layers, leaves]
-    place = jnp.arange(gradient.size)
-    within = (place >= starts[:, None]) & (place < ends[:, None])  # [leaves, P], never in memory
-    squares = jnp.where(within, jnp.square(gradient), 0.0).sum(1)
-    largest = jnp.where(within, jnp.abs(gradient), 0.0).max(1)
+    parts = jnp.split(gradient, ends[:-1])
+    squares = jnp.stack([jnp.square(part).sum() for part in parts])
+    largest = jnp.stack([jnp.abs(part).max() for part in parts])
     norm = jnp.sqrt(jnp.where(belongs, squares, 0.0).sum(1))
     most = jnp.where(belongs, largest, 0.0).max(1)
     names = [f"gradient_norm/{layer}" for layer in layers] + [f"gradient_max/{layer}" for layer in layers]
