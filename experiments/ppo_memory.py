@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from any_environment import experiment_in, make_environment, short_name
+from any_environment import experiment_in, make_environment, short_name, with_numbers
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from envs.wrappers import HiddenDynamics, Occlusion, Retry
@@ -54,6 +54,8 @@ class Config(RunOptions):
 
     env: str = "RepeatPrevious"
     """Name of the environment."""
+    numbers: dict[str, float] = field(default_factory=dict)
+    """Numbers of the environment in the place of its defaults: names and values by turns."""
     wrapper: Literal["none", "occlusion", "dynamics", "retry"] = "none"
     """What hides something of it."""
     privileged_critic: bool = False
@@ -123,6 +125,7 @@ def wrap(
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
     inner, inner_params = make_environment(config.env)
+    inner_params = with_numbers(inner, inner_params, config.numbers)
     env, params = wrap(inner, inner_params, config.wrapper, config.history, config.privileged_critic)
     tokens = hasattr(inner.observation_space(inner_params), "spaces")
     encoder = config.network or ("attention" if tokens else "mlp")

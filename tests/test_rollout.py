@@ -127,6 +127,22 @@ def test_evaluation_counts_whole_episodes_once():
     assert episodes.solved.all()
 
 
+class Shaped(Count):
+    """Twice the reward is shaping."""
+
+    def step_env(self, key, state, action, params):
+        observation, state, reward, terminated, _ = super().step_env(key, state, action, params)
+        return observation, state, 3.0 * reward, terminated, {"unshaped_reward": reward}
+
+
+def test_evaluation_counts_no_shaping():
+    env, params = Shaped(), CountParams(max_steps_in_episode=100)
+    policy = lambda observation, key: jnp.full(observation.shape[0], 2.5)  # noqa: E731
+    starts = fresh_starts(env, params, jax.random.key(0), 6)
+    episodes = play(env, params, policy, starts, jax.random.key(1), 20)
+    np.testing.assert_allclose(episodes.episode_return, 10.0)
+
+
 def test_evaluation_of_many_equals_evaluation_of_each():
     env = Count()
     params = CountParams(max_steps_in_episode=np.array([2, 3]), start=np.zeros(2))
