@@ -59,7 +59,7 @@ TASKS = {
     "stateless_cartpole": Task(
         "StatelessCartPole", ("--env", "StatelessCartPole"), ("gru", "transformer"), 0.95, 1.0
     ),
-    "memory_chain": Task("MemoryChain", ("--env", "MemoryChain")),
+    "memory_chain": Task("MemoryChain", ("--env", "MemoryChain", "--ppo.entropy-coefficient", "0.01")),
     "occlusion": Task("Bikkle with occlusion", ("--env", "Bikkle-v0", "--wrapper", "occlusion")),
     "lasting_occlusion": Task("Bikkle with lasting occlusion", tuple(LASTING_OCCLUSION.split())),
     "maze_patch": Task("Maze patch", ("--env", "MazePatch-v0", "--total-steps", "2e6")),
