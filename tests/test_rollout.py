@@ -116,6 +116,19 @@ def test_staggered_environments_do_not_end_together():
     assert len(set(np.asarray(actor.env_state.time))) > 20
 
 
+def test_episodes_that_a_staggered_start_cut_short_are_left_out_of_the_statistics():
+    # Reward 1 a step and a limit of 6: a whole episode returns 6, what a random age leaves of one 1 to 6. In
+    # 12 steps each environment ends the episode that it began with, and each but those of age 0 one more.
+    env, params, actor, _ = start(num_envs=64, stagger=True, max_steps_in_episode=6)
+    pool = make_pool(env, params, jax.random.key(1), 5)
+    act = lambda carry, seen, begins, key: (carry, jnp.ones(64), jnp.zeros(64), jnp.zeros(64))  # noqa: E731
+    value_of = lambda carry, observation: observation[:, 0]  # noqa: E731
+    metrics = unroll(env, params, actor, pool, jax.random.key(2), 12, act, value_of)[3]
+    num_whole = 64 + int((actor.env_state.time == 0).sum())
+    assert metrics["episode_return"].weight == num_whole
+    assert metrics["episode_return"].total == metrics["episode_length"].total == 6 * num_whole
+
+
 def test_evaluation_counts_whole_episodes_once():
     # Four steps of 2.5 reach ten and end the episode (start in [0, 1)): return 10, whatever comes after.
     env, params = Count(), CountParams(max_steps_in_episode=100)
