@@ -47,13 +47,21 @@ class Task(NamedTuple):
     aim: float | None = None
 
 
+# The arena goes on, there is no gaze, each pellet is unseen in four fifths of all steps, 20 at a time.
+LASTING_OCCLUSION = (
+    "--env Bikkle-v0 --numbers continuing 1 gaze_presence 0 blue_penalty -2 shaping 3 "
+    "--wrapper occlusion --history.share 0.8 --history.length 20 --net.initial-std 0.8 "
+    "--ppo.value-coefficient 2 --ppo.entropy-coefficient 0.015 --ppo.max-grad-norm 3"
+)
+
 TASKS = {
     "repeat_previous": Task("RepeatPrevious", ("--env", "RepeatPrevious")),
     "stateless_cartpole": Task(
         "StatelessCartPole", ("--env", "StatelessCartPole"), ("gru", "transformer"), 0.95, 1.0
     ),
-    "memory_chain": Task("MemoryChain", ("--env", "MemoryChain")),
+    "memory_chain": Task("MemoryChain", ("--env", "MemoryChain", "--ppo.entropy-coefficient", "0.01")),
     "occlusion": Task("Bikkle with occlusion", ("--env", "Bikkle-v0", "--wrapper", "occlusion")),
+    "lasting_occlusion": Task("Bikkle with lasting occlusion", tuple(LASTING_OCCLUSION.split())),
     "maze_patch": Task("Maze patch", ("--env", "MazePatch-v0", "--total-steps", "2e6")),
 }
 

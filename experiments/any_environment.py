@@ -1,5 +1,6 @@
 """What experiments on any environment share: finding it by name, evaluation, the table of results."""
 
+import dataclasses
 import difflib
 from collections.abc import Callable
 from functools import partial
@@ -56,6 +57,26 @@ def _make_brax(name: str) -> tuple[Any, Any]:
         raise ValueError(f"{name} needs Brax, which is not installed; pip install brax") from error
     env = make(name)
     return env, env.default_params
+
+
+def with_numbers(env: Any, params: Any, numbers: dict[str, float]) -> Any:
+    """Parameters with some of their numbers replaced, each in the type that it has.
+
+    Raises:
+        ValueError: one line, where there is no number of that name, or the environment refuses one.
+    """
+    known = {
+        field.name: getattr(params, field.name)
+        for field in dataclasses.fields(params)
+        if isinstance(getattr(params, field.name), bool | int | float)
+    }
+    for name in numbers:
+        if name not in known:
+            raise ValueError(f"{name!r} is no number of {env.name}; there are {', '.join(known)}")
+    params = params.replace(**{name: type(known[name])(number) for name, number in numbers.items()})
+    if hasattr(env, "check"):
+        env.check(params)
+    return params
 
 
 def short_name(name: str) -> str:

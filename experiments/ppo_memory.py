@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from any_environment import experiment_in, make_environment, short_name
+from any_environment import experiment_in, make_environment, short_name, with_numbers
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from envs.wrappers import HiddenDynamics, Occlusion, Retry
@@ -54,8 +54,12 @@ class Config(RunOptions):
 
     env: str = "RepeatPrevious"
     """Name of the environment."""
+    numbers: dict[str, float] = field(default_factory=dict)
+    """Numbers of the environment in the place of its defaults: names and values by turns."""
     wrapper: Literal["none", "occlusion", "dynamics", "retry"] = "none"
     """What hides something of it."""
+    privileged_critic: bool = False
+    """Show the critic what the wrapper hides from the policy."""
     memory: MemoryName = "gru"
     """Memory across steps."""
     total_steps: Steps = 1_000_000
@@ -83,21 +87,28 @@ class Config(RunOptions):
     mem: MemoryConfig = field(default_factory=MemoryConfig)
 
 
-def wrap(env: Any, params: Any, wrapper: str, options: HistoryOptions) -> tuple[Any, Any]:
-    """An environment with something hidden, and its parameters.
+def wrap(
+    env: Any, params: Any, wrapper: str, options: HistoryOptions, privileged: bool = False
+) -> tuple[Any, Any]:
+    """An environment with something hidden, from the critic too unless it is privileged, and its parameters.
 
     Raises:
         ValueError: one line, where the options cannot be meant.
     """
+    if wrapper == "none" and privileged:
+        raise ValueError(
+            f"nothing of {env.name} is hidden that a privileged critic could see; use --wrapper "
+            "occlusion, dynamics or retry, or leave --privileged-critic out"
+        )
     if wrapper == "none":
         return env, params
     if wrapper == "occlusion":
-        wrapped = Occlusion(env)
+        wrapped = Occlusion(env, privileged=privileged)
         wrapped_params = dataclasses.replace(
             wrapped.default_params, inner=params, share=options.share, length=options.length
         )
     elif wrapper == "dynamics":
-        wrapped = HiddenDynamics(env, max_delay=options.max_delay)
+        wrapped = HiddenDynamics(env, max_delay=options.max_delay, privileged=privileged)
         wrapped_params = dataclasses.replace(
             wrapped.default_params,
             inner=params,
@@ -105,7 +116,7 @@ def wrap(env: Any, params: Any, wrapper: str, options: HistoryOptions) -> tuple[
             max_gain=options.max_gain,
         )
     else:
-        wrapped = Retry(env, num_ways=options.num_ways)
+        wrapped = Retry(env, num_ways=options.num_ways, privileged=privileged)
         wrapped_params = dataclasses.replace(wrapped.default_params, inner=params)
     wrapped.check(wrapped_params)
     return wrapped, wrapped_params
@@ -114,8 +125,9 @@ def wrap(env: Any, params: Any, wrapper: str, options: HistoryOptions) -> tuple[
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
     inner, inner_params = make_environment(config.env)
-    env, params = wrap(inner, inner_params, config.wrapper, config.history)
-    tokens = hasattr(env.observation_space(params), "spaces")
+    inner_params = with_numbers(inner, inner_params, config.numbers)
+    env, params = wrap(inner, inner_params, config.wrapper, config.history, config.privileged_critic)
+    tokens = hasattr(inner.observation_space(inner_params), "spaces")
     encoder = config.network or ("attention" if tokens else "mlp")
     network = make_memory_actor_critic(env, params, encoder, config.net, config.memory, config.mem)
     remembers = config.memory != "none"

@@ -20,7 +20,8 @@ class Episodes:
     """Whole episodes; leaves [M], or [S, G, M] for S learners under G sets of parameters.
 
     Attributes:
-        episode_return: undiscounted sum of the rewards, float32.
+        episode_return: undiscounted sum of the rewards, float32; without shaping, where the environment names
+            its `unshaped_reward` in `info`.
         length: steps, int32.
         solved: bool, the episode ended in success: as the environment's `info` says, or else terminated.
     """
@@ -63,9 +64,10 @@ def play(
             action, remembered = policy(observation, act_key, remembered)
         keys = jax.random.split(env_key, num_episodes)
         observation, state, reward, terminated, info = step_env(keys, state, action, params)
+        counted = info.get("unshaped_reward", reward)
         ended = terminated | jax.vmap(env.is_truncated, (0, None))(state, params)
         episodes = Episodes(
-            episode_return=episodes.episode_return + jnp.where(alive, reward, 0.0),
+            episode_return=episodes.episode_return + jnp.where(alive, counted, 0.0),
             length=episodes.length + alive,
             solved=episodes.solved | (alive & info.get("solved", terminated)),
         )

@@ -30,6 +30,8 @@ class ActorState:
         episode_return: sum of the rewards of the episode so far, float32 [E]; without shaping, where the
             environment names its `unshaped_reward` in `info`.
         episode_length: steps of the episode so far, int32 [E].
+        whole: whether the episode began at its beginning, bool [E]; staggered starts did not, so their short
+            episodes are left out of the statistics.
         discounted_return: discounted sum of the past rewards, for their normalisation, float32 [E].
         slot: slot of the pool whose level is being played, int32 [E]; P where it has left the pool.
         learnable: whether samples of that level count in learning, bool [E].
@@ -40,6 +42,7 @@ class ActorState:
     observation: PyTree
     episode_return: jax.Array
     episode_length: jax.Array
+    whole: jax.Array
     discounted_return: jax.Array
     slot: jax.Array
     learnable: jax.Array
@@ -86,14 +89,17 @@ def init_actor(params: PyTree, pool: LevelPool, key: jax.Array, num_envs: int, s
     """
     slot = pool.draw[jnp.arange(num_envs) % pool.draw.shape[0]]
     observation, env_state, learnable = take_levels(pool, slot)
+    whole = jnp.ones(num_envs, bool)
     if stagger and hasattr(env_state, "time") and hasattr(params, "max_steps_in_episode"):
         age = jax.random.randint(key, (num_envs,), 0, params.max_steps_in_episode)
         env_state = env_state.replace(time=age.astype(env_state.time.dtype))
+        whole = age == 0
     return ActorState(
         env_state=env_state,
         observation=observation,
         episode_return=jnp.zeros(num_envs),
         episode_length=jnp.zeros(num_envs, jnp.int32),
+        whole=whole,
         discounted_return=jnp.zeros(num_envs),
         slot=slot,
         learnable=learnable,
@@ -134,7 +140,7 @@ def step_environments(
         chance: drawn for this step, leaves [E].
 
     Returns:
-        The environments after the step, the step itself, and the statistics of the episodes that ended.
+        The environments after the step, the step itself, and the statistics of the whole episodes that ended.
     """
     step_env = jax.vmap(env.step_env, (0, 0, 0, None))
     successor, env_state, reward, terminated, info = step_env(chance.keys, actor.env_state, action, params)
@@ -149,19 +155,20 @@ def step_environments(
         observation = jax.vmap(env.observe, (0, None))(env_state, params)
     else:
         observation = select(ended, observation, successor)
-    solved = info.get("solved", terminated)
+    solved, counts = info.get("solved", terminated), ended & actor.whole
     metrics = {
-        "episode_return": masked_mean(episode_return, ended),
-        "episode_length": masked_mean(episode_length, ended),
+        "episode_return": masked_mean(episode_return, counts),
+        "episode_length": masked_mean(episode_length, counts),
     }
     if "solved" in info:
-        metrics["solve_rate"] = masked_mean(solved, ended)
+        metrics["solve_rate"] = masked_mean(solved, counts)
     stepped = dataclasses.replace(
         actor,
         env_state=env_state,
         observation=observation,
         episode_return=jnp.where(ended, 0.0, episode_return),
         episode_length=jnp.where(ended, 0, episode_length),
+        whole=actor.whole | ended,
         slot=jnp.where(ended, drawn, actor.slot),
         learnable=jnp.where(ended, learnable, actor.learnable),
     )
@@ -244,7 +251,7 @@ def unroll(
 
     Returns:
         The environments, the transitions [T, E, ...], the levels they were played on [T, E], and the
-        statistics of the episodes that ended.
+        statistics of the whole episodes that ended.
     """
 
     def step(actor, inputs):

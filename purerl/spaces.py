@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from purerl.types import TokenGroup
+from purerl.types import TokenGroup, Views
 
 
 @dataclass(frozen=True)
@@ -88,3 +88,20 @@ class Tokens:
         if x.kind != self.kind or x.values.shape != self.shape or x.mask.shape != self.shape[:1]:
             return jnp.zeros((), bool)
         return jnp.all(~x.mask[:, None] | ((x.values >= self.low) & (x.values <= self.high)))
+
+
+@dataclass(frozen=True)
+class TwoViews:
+    """Observations of which policy and critic see different things: `Views`."""
+
+    actor: Any
+    critic: Any
+
+    def sample(self, key: jax.Array) -> Views:
+        """Draws both; they have nothing to do with each other."""
+        actor_key, critic_key = jax.random.split(key)
+        return Views(actor=self.actor.sample(actor_key), critic=self.critic.sample(critic_key))
+
+    def contains(self, x: Views) -> jax.Array:
+        """True where both are members: bool []."""
+        return self.actor.contains(x.actor) & self.critic.contains(x.critic)

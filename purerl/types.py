@@ -47,6 +47,19 @@ class TokenGroup:
 
 
 @struct.dataclass
+class Views:
+    """An observation in two, where the critic is privileged: it is needed in training alone.
+
+    Attributes:
+        actor: what the policy sees, and nothing else.
+        critic: what its critic sees.
+    """
+
+    actor: PyTree
+    critic: PyTree
+
+
+@struct.dataclass
 class Transition:
     """What one environment step leaves behind. Leaves are [T, E, ...] in a rollout.
 

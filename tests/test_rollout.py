@@ -116,6 +116,19 @@ def test_staggered_environments_do_not_end_together():
     assert len(set(np.asarray(actor.env_state.time))) > 20
 
 
+def test_episodes_that_a_staggered_start_cut_short_are_left_out_of_the_statistics():
+    # Reward 1 a step and a limit of 6: a whole episode returns 6, what a random age leaves of one 1 to 6. In
+    # 12 steps each environment ends the episode that it began with, and each but those of age 0 one more.
+    env, params, actor, _ = start(num_envs=64, stagger=True, max_steps_in_episode=6)
+    pool = make_pool(env, params, jax.random.key(1), 5)
+    act = lambda carry, seen, begins, key: (carry, jnp.ones(64), jnp.zeros(64), jnp.zeros(64))  # noqa: E731
+    value_of = lambda carry, observation: observation[:, 0]  # noqa: E731
+    metrics = unroll(env, params, actor, pool, jax.random.key(2), 12, act, value_of)[3]
+    num_whole = 64 + int((actor.env_state.time == 0).sum())
+    assert metrics["episode_return"].weight == num_whole
+    assert metrics["episode_return"].total == metrics["episode_length"].total == 6 * num_whole
+
+
 def test_evaluation_counts_whole_episodes_once():
     # Four steps of 2.5 reach ten and end the episode (start in [0, 1)): return 10, whatever comes after.
     env, params = Count(), CountParams(max_steps_in_episode=100)
@@ -125,6 +138,22 @@ def test_evaluation_counts_whole_episodes_once():
     np.testing.assert_allclose(episodes.episode_return, 10.0)
     np.testing.assert_array_equal(episodes.length, 4)
     assert episodes.solved.all()
+
+
+class Shaped(Count):
+    """Twice the reward is shaping."""
+
+    def step_env(self, key, state, action, params):
+        observation, state, reward, terminated, _ = super().step_env(key, state, action, params)
+        return observation, state, 3.0 * reward, terminated, {"unshaped_reward": reward}
+
+
+def test_evaluation_counts_no_shaping():
+    env, params = Shaped(), CountParams(max_steps_in_episode=100)
+    policy = lambda observation, key: jnp.full(observation.shape[0], 2.5)  # noqa: E731
+    starts = fresh_starts(env, params, jax.random.key(0), 6)
+    episodes = play(env, params, policy, starts, jax.random.key(1), 20)
+    np.testing.assert_allclose(episodes.episode_return, 10.0)
 
 
 def test_evaluation_of_many_equals_evaluation_of_each():

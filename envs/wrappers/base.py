@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purerl import spaces
-from purerl.types import Levels, PyTree, TokenGroup
+from purerl.types import Levels, PyTree, TokenGroup, Views
 
 
 @jax.tree_util.register_dataclass
@@ -57,9 +57,11 @@ class Wrapper:
 
     Attributes:
         env: the environment.
+        privileged: whether observations are `Views`, in which the critic sees what is hidden.
     """
 
     env: Any
+    privileged: bool = field(default=False, kw_only=True)
 
     @property
     def name(self) -> str:
@@ -80,6 +82,11 @@ class Wrapper:
         """What `step_env` takes."""
         return self.env.action_space(params.inner)
 
+    def observation_space(self, params: Any) -> Any:
+        """What `look` gives."""
+        space = self.shown_space(params)
+        return spaces.TwoViews(space, self.revealed_space(params)) if self.privileged else space
+
     def is_truncated(self, state: Wrapped, params: Any) -> jax.Array:
         """True where the environment's time limit cuts the episode: bool []."""
         return self.env.is_truncated(state.inner, params.inner)
@@ -88,9 +95,28 @@ class Wrapper:
         """What the wrapper adds to a state at the start of an episode, whose first observation is given."""
         raise NotImplementedError
 
+    def shown_space(self, params: Any) -> Any:
+        """The space of `show`."""
+        raise NotImplementedError
+
     def show(self, observation: PyTree, hidden: PyTree, params: Any) -> PyTree:
         """What is seen in the place of the environment's observation."""
         raise NotImplementedError
+
+    def revealed_space(self, params: Any) -> Any:
+        """The space of `reveal`."""
+        raise NotImplementedError
+
+    def reveal(self, observation: PyTree, hidden: PyTree, params: Any) -> PyTree:
+        """What a privileged critic sees: that which `show` keeps back, too."""
+        raise NotImplementedError
+
+    def look(self, observation: PyTree, hidden: PyTree, params: Any) -> PyTree:
+        """The observation: what is shown, and where the critic is privileged, what is revealed to it."""
+        shown = self.show(observation, hidden, params)
+        if not self.privileged:
+            return shown
+        return Views(actor=shown, critic=self.reveal(observation, hidden, params))
 
     @property
     def observe(self) -> Callable[[Wrapped, Any], PyTree] | None:
@@ -98,14 +124,14 @@ class Wrapper:
         return None if observer(self.env) is None else self._observe
 
     def _observe(self, state: Wrapped, params: Any) -> PyTree:
-        return self.show(self.env.observe(state.inner, params.inner), state.hidden, params)
+        return self.look(self.env.observe(state.inner, params.inner), state.hidden, params)
 
     def reset_env(self, key: jax.Array, params: Any) -> tuple[PyTree, Wrapped]:
         """Begins an episode: observation and state."""
         inner_key, own_key = jax.random.split(key)
         observation, inner = self.env.reset_env(inner_key, params.inner)
         state = Wrapped(inner=inner, hidden=self.begin(own_key, params, observation))
-        return self.show(observation, state.hidden, params), state
+        return self.look(observation, state.hidden, params), state
 
 
 def observer(env: Any) -> Callable[[PyTree, Any], PyTree] | None:
@@ -157,7 +183,7 @@ def wrap_levels(wrapper: Wrapper, levels: Levels) -> Levels:
         return enter(own_key, levels.generate(inner_key, params.inner, hardness), params)
 
     def observe(state: Wrapped, params: Any) -> PyTree:
-        return wrapper.show(levels.observe(state.inner, params.inner), state.hidden, params)
+        return wrapper.look(levels.observe(state.inner, params.inner), state.hidden, params)
 
     def mutate(key: jax.Array, states: Wrapped, params: Any) -> Wrapped:
         inner_key, own_key = jax.random.split(key)

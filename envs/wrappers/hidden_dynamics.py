@@ -72,11 +72,10 @@ class HiddenDynamics(Wrapper):
         if not 0 <= params.max_delay <= self.max_delay:
             raise ValueError(f"max_delay = {params.max_delay} must lie between 0 and {self.max_delay}")
 
-    def observation_space(self, params: HiddenDynamicsParams) -> Any:
+    def shown_space(self, params: HiddenDynamicsParams) -> Any:
         """The environment's, with the last action."""
-        space = self.env.action_space(params.inner)
-        num_features = int(space.n) if hasattr(space, "n") else math.prod(space.shape)
-        return append_space(self.env.observation_space(params.inner), num_features, "last_action")
+        size = _action_size(self.env.action_space(params.inner))
+        return append_space(self.env.observation_space(params.inner), size, "last_action")
 
     def begin(self, key: jax.Array, params: HiddenDynamicsParams, observation: PyTree) -> Dynamics:
         """Draws angle, gain and delay."""
@@ -100,6 +99,25 @@ class HiddenDynamics(Wrapper):
         last = jax.nn.one_hot(last, space.n) if hasattr(space, "n") else last.ravel()
         return append_features(observation, last, "last_action")
 
+    def revealed_space(self, params: HiddenDynamicsParams) -> Any:
+        """What is shown, with the dynamics."""
+        space = self.env.action_space(params.inner)
+        size, turn = _action_size(space), int(space.n) if hasattr(space, "n") else 2
+        num_features = turn + 1 + (self.max_delay + 1) * (1 + size)
+        return append_space(self.shown_space(params), num_features, "dynamics")
+
+    def reveal(self, observation: PyTree, hidden: Dynamics, params: HiddenDynamicsParams) -> PyTree:
+        """What is shown, with angle, gain and delay of the episode, and the actions on their way."""
+        space = self.env.action_space(params.inner)
+        if hasattr(space, "n"):
+            turn, actions = jax.nn.one_hot(hidden.angle, space.n), jax.nn.one_hot(hidden.actions, space.n)
+        else:
+            turn, actions = jnp.stack([jnp.cos(hidden.angle), jnp.sin(hidden.angle)]), hidden.actions
+        gain = (hidden.gain - 1.0) / (hidden.gain + 1.0)
+        delay = jax.nn.one_hot(hidden.delay, self.max_delay + 1)
+        features = jnp.concatenate([turn, gain[None], delay, actions.ravel()])
+        return append_features(self.show(observation, hidden, params), features, "dynamics")
+
     def step_env(
         self, key: jax.Array, state: Wrapped, action: jax.Array, params: HiddenDynamicsParams
     ) -> tuple[PyTree, Wrapped, jax.Array, jax.Array, dict[str, Any]]:
@@ -120,7 +138,12 @@ class HiddenDynamics(Wrapper):
             key, state.inner, played, params.inner
         )
         after = Wrapped(inner=inner, hidden=hidden.replace(actions=actions))
-        return self.show(observation, after.hidden, params), after, reward, terminated, info
+        return self.look(observation, after.hidden, params), after, reward, terminated, info
+
+
+def _action_size(space: Any) -> int:
+    """How many numbers tell an action."""
+    return int(space.n) if hasattr(space, "n") else math.prod(space.shape)
 
 
 def _middle_and_half(space: Any) -> tuple[np.ndarray, np.ndarray]:

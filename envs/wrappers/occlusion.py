@@ -52,7 +52,7 @@ class Occlusion(Wrapper):
         if params.length < 1:
             raise ValueError(f"length = {params.length} must be at least 1")
 
-    def observation_space(self, params: OcclusionParams) -> Any:
+    def shown_space(self, params: OcclusionParams) -> Any:
         """The environment's; of an array with one number more."""
         space = self.env.observation_space(params.inner)
         return space if hasattr(space, "spaces") else append_space(space, 1, "seen")
@@ -79,6 +79,14 @@ class Occlusion(Wrapper):
             start += group.mask.shape[0]
         return shown
 
+    def revealed_space(self, params: OcclusionParams) -> Any:
+        """The environment's."""
+        return self.env.observation_space(params.inner)
+
+    def reveal(self, observation: PyTree, hidden: jax.Array, params: OcclusionParams) -> PyTree:
+        """The environment's observation, nothing missing."""
+        return observation
+
     def step_env(
         self, key: jax.Array, state: Wrapped, action: jax.Array, params: OcclusionParams
     ) -> tuple[PyTree, Wrapped, jax.Array, jax.Array, dict[str, Any]]:
@@ -93,7 +101,7 @@ class Occlusion(Wrapper):
         fresh = jnp.where(drawn, params.length, 0)
         hidden = jnp.where(state.hidden > 1, state.hidden - 1, fresh).astype(jnp.int32)
         after = Wrapped(inner=inner, hidden=hidden)
-        return self.show(observation, hidden, params), after, reward, terminated, info
+        return self.look(observation, hidden, params), after, reward, terminated, info
 
     def _occluded(self, observation: dict[str, Any]) -> list[str]:
         if self.groups:

@@ -85,7 +85,7 @@ class Retry(Wrapper):
         )
         return spaces.Box(low, high, low.shape)
 
-    def observation_space(self, params: RetryParams) -> Any:
+    def shown_space(self, params: RetryParams) -> Any:
         """The environment's, with what became of the last try."""
         return append_space(self.env.observation_space(params.inner), self.num_ways + 1, "last_try")
 
@@ -101,6 +101,16 @@ class Retry(Wrapper):
     def show(self, observation: PyTree, hidden: Condition, params: RetryParams) -> PyTree:
         """The environment's observation, and one-hot which way failed, or that it succeeded."""
         return append_features(observation, jax.nn.one_hot(hidden.outcome, self.num_ways + 1), "last_try")
+
+    def revealed_space(self, params: RetryParams) -> Any:
+        """What is shown, with the condition."""
+        return append_space(self.shown_space(params), self.num_ways + 1, "condition")
+
+    def reveal(self, observation: PyTree, hidden: Condition, params: RetryParams) -> PyTree:
+        """What is shown, with the way that works, one-hot, and whether it was found."""
+        answer = jax.nn.one_hot(hidden.answer, self.num_ways)
+        condition = jnp.append(answer, hidden.found.astype(jnp.float32))
+        return append_features(self.show(observation, hidden, params), condition, "condition")
 
     def step_env(
         self, key: jax.Array, state: Wrapped, action: jax.Array, params: RetryParams
@@ -126,7 +136,7 @@ class Retry(Wrapper):
         after = Wrapped(inner=inner, hidden=hidden.replace(found=found, outcome=outcome, seen=seen))
         zeros = jax.tree.map(jnp.zeros_like, (reward, terminated, info))
         reward, terminated, info = _choose(failed, zeros, (reward, terminated, info))
-        return self.show(observation, after.hidden, params), after, reward, terminated, info
+        return self.look(observation, after.hidden, params), after, reward, terminated, info
 
     def _split(self, action: jax.Array, params: RetryParams) -> tuple[jax.Array, jax.Array]:
         space = self.env.action_space(params.inner)

@@ -20,7 +20,8 @@ from purerl.networks.grids import (
 )
 from purerl.networks.images import ImageEncoder
 from purerl.networks.layers import MLP, Dense
-from purerl.types import PyTree
+from purerl.spaces import TwoViews
+from purerl.types import PyTree, Views
 
 SetNetworkName = Literal["attention", "deepsets", "mlp"]
 """Networks for observations made of tokens."""
@@ -131,6 +132,11 @@ def _make_recurrent(config: NetworkConfig, module_name: str) -> nn.Module:
     )
 
 
+def seen_by(observation: PyTree, who: Literal["actor", "critic"]) -> PyTree:
+    """What the policy, or the critic, sees of an observation: all of it, or its part of `Views`."""
+    return getattr(observation, who) if isinstance(observation, Views) else observation
+
+
 class Heads(nn.Module):
     """The heads of a policy and a critic; what comes before them is made by those who inherit.
 
@@ -183,15 +189,16 @@ class ActorCritic(Heads):
 
     def __call__(self, observation: PyTree) -> tuple[distrax.Distribution, jax.Array]:
         """Returns the policy, a batch of B distributions, and the values, float32 [B]."""
-        features = self.actor_encoder(observation)
+        features = self.actor_encoder(seen_by(observation, "actor"))
         policy = self.policy_head(features)
-        critic_features = features if self.config.shared_encoder else self.critic_encoder(observation)
-        return policy, self.value_head(critic_features)
+        if not self.config.shared_encoder:
+            features = self.critic_encoder(seen_by(observation, "critic"))
+        return policy, self.value_head(features)
 
     def value(self, observation: PyTree) -> jax.Array:
         """Returns the values alone, float32 [B]."""
         encoder = self.actor_encoder if self.config.shared_encoder else self.critic_encoder
-        return self.value_head(encoder(observation))
+        return self.value_head(encoder(seen_by(observation, "critic")))
 
     @nn.nowrap
     def initial_carry(self, batch: int) -> None:
@@ -220,7 +227,8 @@ def make_actor_critic(
         config: sizes; the defaults of `NetworkConfig` where absent.
 
     Raises:
-        ValueError: where heads do not divide the width, or tokens or a grid are needed and not observed.
+        ValueError: where heads do not divide the width, tokens or a grid are needed and not observed, or a
+            critic that sees more than the policy is to share its encoder.
     """
     config = config or NetworkConfig()
     check_network(env, params, name, config)
@@ -247,6 +255,14 @@ def check_network(env: Any, params: Any, name: NetworkName, config: NetworkConfi
         if getattr(config, field) < 0:
             raise ValueError(f"{field} = {getattr(config, field)} must be 0 or more")
     space = env.observation_space(params)
+    views = (space.actor, space.critic) if isinstance(space, TwoViews) else (space,)
+    if len(views) > 1 and config.shared_encoder:
+        raise ValueError("a critic that sees more needs an encoder of its own; use --net.no-shared-encoder")
+    for view in views:
+        _check_encoder(view, name)
+
+
+def _check_encoder(space: Any, name: NetworkName) -> None:
     if name in ("attention", "deepsets") and not hasattr(space, "spaces"):
         raise ValueError(f"network {name!r} needs observations made of tokens; use network 'mlp' here")
     shape = getattr(space, "shape", None)

@@ -17,6 +17,7 @@ from purerl.networks.actor_critic import (
     NetworkName,
     make_actor_critic,
     make_encoder,
+    seen_by,
 )
 from purerl.networks.layers import Dense
 from purerl.networks.memory import MemoryConfig, MemoryName, check_memory, make_memory
@@ -90,10 +91,12 @@ class MemoryActorCritic(Heads):
             [B].
         """
         after = {}
-        after["actor"], features = self.actor_trunk.step(carry["actor"], observation, begins)
+        inputs = (carry["actor"], seen_by(observation, "actor"), begins)
+        after["actor"], features = self.actor_trunk.step(*inputs)
         policy = self.policy_head(features)
         if not self.config.shared_encoder:
-            after["critic"], features = self.critic_trunk.step(carry["critic"], observation, begins)
+            inputs = (carry["critic"], seen_by(observation, "critic"), begins)
+            after["critic"], features = self.critic_trunk.step(*inputs)
         return after, policy, self.value_head(features)
 
     def next_value(self, carry: dict[str, PyTree], observation: PyTree) -> jax.Array:
@@ -102,7 +105,7 @@ class MemoryActorCritic(Heads):
         if not self.config.shared_encoder:
             name, trunk = ("critic", self.critic_trunk)
         begins = jnp.zeros(jax.tree.leaves(observation)[0].shape[0], bool)
-        return self.value_head(trunk.step(carry[name], observation, begins)[1])
+        return self.value_head(trunk.step(carry[name], seen_by(observation, "critic"), begins)[1])
 
     def __call__(
         self, observation: PyTree, carry: dict[str, PyTree], begins: jax.Array
@@ -117,10 +120,10 @@ class MemoryActorCritic(Heads):
         Returns:
             The policy, a batch [T, B] of distributions, and the values, float32 [T, B].
         """
-        features = self.actor_trunk(carry["actor"], observation, begins)
+        features = self.actor_trunk(carry["actor"], seen_by(observation, "actor"), begins)
         policy = self.policy_head(features)
         if not self.config.shared_encoder:
-            features = self.critic_trunk(carry["critic"], observation, begins)
+            features = self.critic_trunk(carry["critic"], seen_by(observation, "critic"), begins)
         return policy, self.value_head(features)
 
 

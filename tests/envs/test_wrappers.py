@@ -197,6 +197,49 @@ def test_a_try_in_a_wrong_way_is_undone_and_seen_once_and_all_ways_work_after_th
     np.testing.assert_array_equal(observation[:, 3:], outcomes)
 
 
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1].name}")
+def test_a_privileged_critic_sees_more_and_the_policy_what_it_would_otherwise(case):
+    name, inner = case
+    plain, env = WRAPPERS[name](inner), WRAPPERS[name](inner, privileged=True)
+    params = env.default_params
+    actions = jax.vmap(env.action_space(params).sample)(jax.random.split(jax.random.key(1), 6))
+    first, _, (views, *outcome) = walk(env, params, actions)
+    otherwise, _, (observation, *same_outcome) = walk(plain, params, actions)
+    jax.tree.map(np.testing.assert_array_equal, (first.actor, views.actor), (otherwise, observation))
+    jax.tree.map(np.testing.assert_array_equal, outcome, same_outcome)
+    assert jax.jit(jax.vmap(env.observation_space(params).contains))(views).all()
+    more, less = (sum(leaf.size for leaf in jax.tree.leaves(view)) for view in (views.critic, views.actor))
+    assert more > less or name == "occlusion"
+
+
+def test_a_privileged_critic_sees_through_the_occlusion():
+    env = Occlusion(Echo(), privileged=True)
+    actions = jnp.full((50, 3), 0.25)
+    views, _, _ = walk(env, env.default_params, actions)[2]
+    np.testing.assert_array_equal(views.critic, 0.25)
+    assert set(np.unique(views.actor[:, 0])) == {0.0, 0.25}
+
+
+def test_a_privileged_critic_sees_angle_gain_delay_and_the_actions_on_their_way():
+    env = HiddenDynamics(Echo(), max_delay=2, privileged=True)
+    actions = 0.4 * jax.random.uniform(jax.random.key(5), (6, 3), minval=-1.0)
+    _, start, (views, _, _) = walk(env, env.default_params, actions)
+    hidden = jax.device_get(start.hidden)
+    delay = np.eye(3)[hidden.delay]
+    told = [np.cos(hidden.angle), np.sin(hidden.angle), (hidden.gain - 1) / (hidden.gain + 1), *delay]
+    np.testing.assert_allclose(views.critic[:, 6:12], np.tile(told, (6, 1)), rtol=1e-5)
+    np.testing.assert_allclose(views.critic[3, 12:], np.asarray(actions)[[3, 2, 1]].ravel(), rtol=1e-6)
+
+
+def test_a_privileged_critic_sees_the_way_that_works_and_whether_it_was_found():
+    env = Retry(Echo(), num_ways=3, privileged=True)
+    answer = int(walk(env, env.default_params, jnp.zeros((1, 4)))[1].hidden.answer)
+    right = (2 * answer + 1) / 3 - 1
+    views, _, _ = walk(env, env.default_params, jnp.array([[0.0, 0, 0, right], [0.9, 0, 0, right]]))[2]
+    np.testing.assert_array_equal(views.critic[:, 7:10], np.tile(np.eye(3)[answer], (2, 1)))
+    np.testing.assert_array_equal(views.critic[:, 10], [0.0, 1.0])
+
+
 @pytest.mark.parametrize(
     ("env", "changes", "words"),
     [

@@ -1,5 +1,6 @@
 """Alarms on runs that learn: silent on ten healthy ones, each heard in a run that was built to fail so."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import struct
-from probes import ContinuousTarget
+from probes import ContinuousTarget, ProbeParams
 
 from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig
@@ -38,6 +39,18 @@ class Task(ContinuousTarget):
         return observation, state, params.gain * (reward + state.cue), ended & params.ends, info
 
 
+class Toil(ContinuousTarget):
+    """Every step costs, until the limit: the shorter an episode, the higher its return."""
+
+    default_params = ProbeParams(max_steps_in_episode=32)
+
+    def is_truncated(self, state, params):
+        return state.time >= params.max_steps_in_episode
+
+    def reward(self, state, action):
+        return super().reward(state, action) - 1.0
+
+
 class Fault(NamedTuple):
     """What is wrong in a run, and the alarm that tells it."""
 
@@ -60,6 +73,7 @@ HEALTHY = PPOConfig(
     normalize_rewards=False,
     total_updates=NUM_CHUNKS,
 )
+SHAPE = NetworkConfig(width=16, head_width=0, shared_encoder=False, activation="tanh")
 
 
 def always(rate):
@@ -104,8 +118,7 @@ def lines_of(metrics, run):
 def heard():
     """Names of the alarms told in each run: one a fault, then the healthy ones. All are one program."""
     env = Task()
-    shape = NetworkConfig(width=16, head_width=0, shared_encoder=False, activation="tanh")
-    algorithm = make_ppo(env, make_actor_critic(env, env.default_params, "mlp", shape))
+    algorithm = make_ppo(env, make_actor_critic(env, env.default_params, "mlp", SHAPE))
     faults = FAULTS + [Fault("", {}, {})] * NUM_HEALTHY
     configs = [HEALTHY.replace(env_params=TaskParams(**fault.task), **fault.config) for fault in faults]
     stacked = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *configs)
@@ -138,3 +151,15 @@ def test_no_alarm_is_left_out():
 
 def test_ten_healthy_runs_are_silent(heard):
     assert heard[len(FAULTS) :] == [[]] * NUM_HEALTHY
+
+
+def test_the_short_episodes_of_staggered_starts_are_no_better_than_those_that_follow():
+    # Parts of episodes end in the first four chunks, whole ones of 32 steps, about -40, from then on.
+    env = Toil(terminates=False)
+    algorithm = make_ppo(env, make_actor_critic(env, env.default_params, "mlp", SHAPE))
+    config = HEALTHY.replace(env_params=env.default_params)
+    metrics = jax.jit(partial(train, algorithm, num_updates=NUM_CHUNKS))(config, jax.random.key(0))[1]
+    lines = lines_of(jax.tree.map(lambda leaf: leaf[None], metrics), 0)
+    assert "fallen return" not in [told.alarm.name for told in replay(lines, (0,), NUM_CHUNKS).told]
+    returns = np.array([line["metrics"]["episode_return"][0] for line in lines])
+    assert np.nanmax(returns[:4], initial=-np.inf) < -32
