@@ -47,7 +47,7 @@ def main() -> None:
         started = time.perf_counter()
         state = jax.block_until_ready(go_on(state))
         rates.append(given.seeds * given.steps / (time.perf_counter() - started))
-    print(json.dumps({"compile_seconds": compile_seconds, "steps_per_second": rates[1:]}))
+    print(json.dumps({"compile_seconds": [compile_seconds], "steps_per_second": rates[1:]}))
 
 
 if __name__ == "__main__":
