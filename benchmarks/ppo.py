@@ -73,13 +73,18 @@ def peer(config: PPOConfig, *options: str) -> Samples:
 
 
 def rejax() -> list[Row]:
-    """Steps per second at two sizes, and rejax by turns."""
-    rows = []
+    """Steps per second at two sizes, on one device and on as many as the command takes; rejax by turns."""
+    command, rows = "python -m benchmarks.ppo --only rejax", []
     for config, (recorded, _) in RECORDED.items():
-        found = by_turns({"ours": rates_of(compiled(config)), "rejax": partial(peer, config)})
-        ours, theirs = (samples.get("steps_per_second", []) for samples in found.values())
-        name, command = f"CartPole {sizes(config)}, against rejax", "python -m benchmarks.ppo --only rejax"
-        rows.append(against(name, ours, theirs, recorded, (1.1, 1.4), command))
+        programs = {
+            program.num_devices: program for program in (compiled(config, num_devices=1), compiled(config))
+        }
+        calls: dict[Any, Callable[[], Samples]] = {count: rates_of(each) for count, each in programs.items()}
+        found = by_turns(calls | {"rejax": partial(peer, config)})
+        rate = {name: samples.get("steps_per_second", []) for name, samples in found.items()}
+        for count in programs:
+            name = f"CartPole {sizes(config)} on {count} device{'s' * (count > 1)}, against rejax"
+            rows.append(against(name, rate[count], rate["rejax"], recorded, (1.1, 1.4), command))
     return rows
 
 
