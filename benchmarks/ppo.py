@@ -95,7 +95,6 @@ def seeds() -> list[Row]:
         "looped": {"num_devices": 1},
         "mapped": {"num_devices": 1, "width": 16},
         "dealt out to devices": {"shard": "seeds"},
-        "dealt out and mapped": {"shard": "seeds", "width": 16},
     }
     ours = {name: rates_of(compiled(SMALL, num_seeds=16, **layout), 16) for name, layout in layouts.items()}
     found = by_turns(ours | {"rejax": partial(peer, SMALL, "--seeds", "16", "--samples", "1")})
