@@ -1,11 +1,8 @@
 """Measures of DQN and PQN: `python -m benchmarks.dqn`, about half an hour on two cores.
 
-`--only purejaxrl capacity` runs the quick ones. The peer of `rejax` runs in an environment of its own, which
-`sh benchmarks/peers/make_rejax.sh` makes; without it, the published ratio is what ours is compared with.
+`--only purejaxrl capacity` runs the quick ones. `rejax` wants `sh benchmarks/peers/make.sh rejax` first.
 """
 
-import json
-import subprocess
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -18,15 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.rows import ROOT, Row, rates, run_script, seconds_by_turns, seconds_of, stepper, take
+from benchmarks.beside import against, by_turns, run_rejax
+from benchmarks.rows import Row, rates, run_script, seconds_by_turns, seconds_of, stepper, take
 from purerl.algorithms.dqn import make_dqn
 from purerl.algorithms.dqn_config import DQNConfig
 from purerl.networks import QNetworkConfig, make_q_network
 from purerl.statistics import interquartile_mean
 from purerl.train import Program, build_program
-
-PEER_PYTHON = ROOT / "benchmarks" / "peers" / "rejax-venv" / "bin" / "python"
-PEER_SCRIPT = ROOT / "benchmarks" / "peers" / "rejax_dqn.py"
 
 PUREJAXRL = DQNConfig(
     num_envs=10,
@@ -51,6 +46,15 @@ REJAX = DQNConfig(
 )
 """rejax's sizes: five gradient steps for every ten steps of the environment, MLP 64-64."""
 REJAX_NET = QNetworkConfig(width=64, num_layers=2, head_width=0, activation="silu")
+REJAX_SETTINGS = {
+    "num_envs": 10,
+    "num_epochs": 5,
+    "batch_size": 100,
+    "buffer_size": 50_000,
+    "fill_buffer": 5_000,
+    "learning_rate": 1e-3,
+}
+"""The same in rejax's words; its target network moves a little at each step."""
 
 
 def compiled(config: DQNConfig, net: QNetworkConfig, total_steps: int, **options: Any) -> Program:
@@ -87,18 +91,15 @@ def purejaxrl() -> list[Row]:
 
 
 def rejax() -> list[Row]:
-    """Steps per second at rejax's sizes, and rejax itself by turns where it is installed."""
+    """Steps per second at rejax's sizes, and rejax by turns; both once learning has begun."""
     command = "python -m benchmarks.dqn --only rejax"
     call = stepper(program := compiled(REJAX, REJAX_NET, 100_000))
-    ours, theirs = [], []
-    for _ in range(3):
-        ours += rates(program.steps_per_chunk, seconds_of(call, 2))
-        if PEER_PYTHON.exists():
-            printed = subprocess.run([PEER_PYTHON, PEER_SCRIPT], check=True, capture_output=True, text=True)
-            theirs.append(json.loads(printed.stdout.splitlines()[-1])["steps_per_second"])
-    peer = median(theirs) if theirs else 7_000
-    name = "DQN CartPole, rejax's sizes"
-    return [Row.of(name, ours, "steps/s", peer, 2.5 * peer, 5 * peer, command)]
+    calls = {
+        "ours": lambda: {"steps_per_second": rates(program.steps_per_chunk, seconds_of(call, 2))},
+        "rejax": lambda: run_rejax("dqn", "CartPole-v1", REJAX_SETTINGS, "--steps", "20000"),
+    }
+    ours, theirs = (samples.get("steps_per_second", []) for samples in by_turns(calls).values())
+    return [against("DQN CartPole, rejax's sizes", ours, theirs, 7_000, (2.5, 5.0), command)]
 
 
 def capacity() -> list[Row]:

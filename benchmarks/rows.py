@@ -26,6 +26,7 @@ from purerl.train import Program
 
 K = TypeVar("K")
 ROOT = Path(__file__).parent.parent
+LIMITS = ("baseline", "ratio", "floor", "aim")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Row:
         lower_is_better: True for times.
         interval: 95 % bootstrap interval of the value; None where there is none.
         samples: the repeated measurements whose median the value is; None where it was measured once.
+        recorded: True where the baseline is a figure of earlier, not measured in the same call.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Row:
     lower_is_better: bool = False
     interval: tuple[float, float] | None = None
     samples: tuple[float, ...] | None = None
+    recorded: bool = False
 
     @classmethod
     def of(cls, name: str, samples: Sequence[float], *arguments: Any, **named: Any) -> "Row":
@@ -125,10 +128,14 @@ def run_script(script: str, room: Path, name: str, *options: str) -> tuple[dict,
     """Runs an experiment with a cache of its own; returns its summary and the wall time in seconds."""
     started = time.perf_counter()
     command = [sys.executable, str(ROOT / script), "--run-dir", str(room / name), *options]
-    environment = os.environ | {"PURERL_CACHE_DIR": str(room / "cache")}
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, env=surroundings(room), stdout=subprocess.DEVNULL)
     wall = time.perf_counter() - started
     return json.loads((room / name / "summary.json").read_text()), wall
+
+
+def surroundings(room: Path) -> dict[str, str]:
+    """Our environment, with a compilation cache of its own in a room."""
+    return os.environ | {"PURERL_CACHE_DIR": str(room / "cache")}
 
 
 def machine() -> dict[str, Any]:
@@ -208,8 +215,7 @@ def write_page(page: Path, results: Path) -> None:
     head = "| measure | value | unit | baseline | ratio | floor | aim | command |"
     lines = [head, "|---|---|---|---|---|---|---|---|"]
     for row in rows:
-        numbers = [row[name] for name in ("baseline", "ratio", "floor", "aim")]
-        cells = ["" if number is None else number_text(number) for number in numbers]
+        cells = _cells([row[name] for name in LIMITS], row.get("recorded", False))
         value = f"**{number_text(row['value'])}**{_interval_text(row.get('interval'))}"
         cells = [row["name"], value, row["unit"], *cells, f"`{row['command']}`"]
         lines.append(f"| {' | '.join(cells)} |")
@@ -232,14 +238,18 @@ def to_table(rows: list[Row]) -> Table:
     """The rows for a terminal."""
     table = Table(title="Benchmarks", title_justify="left")
     table.add_column("measure")
-    for name in ("value", "unit", "baseline", "ratio", "floor", "aim"):
+    for name in ("value", "unit", *LIMITS):
         table.add_column(name, justify="right")
     for row in rows:
-        numbers = [row.baseline, row.ratio, row.floor, row.aim]
-        cells = ["" if number is None else number_text(number) for number in numbers]
+        cells = _cells([getattr(row, name) for name in LIMITS], row.recorded)
         value = f"[bold]{number_text(row.value)}[/]{escape(_interval_text(row.interval))}"
         table.add_row(row.name, value, row.unit, *cells)
     return table
+
+
+def _cells(limits: Sequence[float | None], recorded: bool) -> list[str]:
+    baseline, *others = ["" if number is None else number_text(number) for number in limits]
+    return [f"{baseline} (recorded)" if recorded else baseline, *others]
 
 
 def _interval_text(interval: Sequence[float] | None) -> str:

@@ -208,7 +208,14 @@ def values_where(
         float32 [E].
     """
     num_envs = needed.shape[0]
-    block = num_envs if num_envs <= SMALL_BATCH else num_envs // math.gcd(num_envs, VALUE_BLOCKS)
+    nothing = jnp.zeros(num_envs)
+    if num_envs <= SMALL_BATCH:  # all or none; a `cond` would become both under a `vmap`
+
+        def all_at_once(_):
+            return jnp.bool_(False), value_of(carry, observation)
+
+        return jax.lax.while_loop(lambda progress: progress[0], all_at_once, (needed.any(), nothing))[1]
+    block = num_envs // math.gcd(num_envs, VALUE_BLOCKS)
     order = jnp.argsort(~needed, stable=True)
     count = needed.sum()
 
@@ -221,7 +228,6 @@ def values_where(
         value = value_of(*jax.tree.map(lambda leaf: leaf[index], (carry, observation)))
         return start + block, values.at[index].set(value, unique_indices=True)
 
-    nothing = jnp.zeros(num_envs)
     return jax.lax.while_loop(has_more, one_block, (jnp.zeros_like(count), nothing))[1]
 
 

@@ -1,6 +1,7 @@
 """Benchmarks: every module lists its measures and answers; a comparison finds what is slower."""
 
 import json
+import re
 import runpy
 import sys
 import time
@@ -11,9 +12,9 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import comparison
+from benchmarks import beside, comparison
 from benchmarks.operations import count
-from benchmarks.rows import Row, rates, seconds_by_turns, take
+from benchmarks.rows import Row, rates, seconds_by_turns, take, write_page
 
 
 def as_rows(*rows):
@@ -80,7 +81,7 @@ def test_intervals_that_meet_are_no_change():
 
 def test_every_module_lists_its_measures_with_a_line_for_each():
     modules = command.modules()
-    assert {"bikkle", "maze", "dqn", "sac"} <= set(modules)
+    assert {"bikkle", "maze", "dqn", "sac", "ppo"} <= set(modules)
     for module in modules:
         measures = command.measures_of(module)
         assert measures
@@ -96,6 +97,68 @@ def test_every_module_can_be_asked_for_help(module, monkeypatch, capsys):
         runpy.run_module(f"benchmarks.{module}", run_name="__main__")
     assert stop.value.code == 0
     assert "--only" in capsys.readouterr().out
+
+
+def plant_peer(room, script):
+    """An environment that is this one, with a script of a peer."""
+    python = room / "abacus-venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    (room / "run.py").write_text(script)
+
+
+def test_a_peer_runs_by_turns_with_ours_and_without_our_flags(tmp_path, monkeypatch):
+    monkeypatch.setattr(beside, "PEERS", tmp_path)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    monkeypatch.setenv("JAX_PLATFORMS", "abacus")
+    plant_peer(
+        tmp_path,
+        "import json, os, sys\n"
+        "assert os.environ['XLA_FLAGS'] == sys.argv[1] and 'JAX_PLATFORMS' not in os.environ\n"
+        "print('a library talks')\n"
+        "print(json.dumps({'steps_per_second': [1.0, 3.0]}))\n",
+    )
+    turns = []
+
+    def ours():
+        turns.append("ours")
+        return {"steps_per_second": [8.0]}
+
+    def peer():
+        turns.append("peer")
+        return beside.run_peer("abacus", "run.py", beside.SCHEDULER)
+
+    found = beside.by_turns({"ours": ours, "peer": peer}, turns=2)
+    assert turns == ["ours", "peer", "ours", "peer"]
+    assert found["peer"] == {"steps_per_second": [1.0, 3.0, 1.0, 3.0]}
+    samples = [each["steps_per_second"] for each in found.values()]
+    row = beside.against("abacus", *samples, 5.0, (1.5, 3.0), "command")
+    # 8 of ours over the median of 1, 3, 1, 3
+    assert (row.value, row.baseline, row.ratio, row.floor, row.aim) == (8.0, 2.0, 4.0, 3.0, 6.0)
+    assert not row.recorded
+
+
+def test_a_peer_that_is_missing_leaves_a_recorded_baseline_and_the_page_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(beside, "PEERS", tmp_path)
+    assert beside.run_peer("abacus", "run.py") == {}
+    row = beside.against("abacus", [8.0], [], 4.0, (1.5, 3.0), "command")
+    assert row.recorded and row.ratio == 2.0
+    machine = {"machine": {"cpu": "abacus"}} | dict.fromkeys(("device", "python", "jax", "jaxlib"), "none")
+    results, page = tmp_path / "tiny.json", tmp_path / "page.md"
+    rows = [vars(row) | {"ratio": row.ratio, "machine": machine}]
+    rows.append({name: value for name, value in rows[0].items() if name != "recorded"})  # an older file
+    results.write_text(json.dumps({"rows": rows}))
+    page.write_text("<!-- tiny --><!-- /tiny -->")
+    write_page(page, results)
+    assert page.read_text().count("| 4 (recorded) |") == page.read_text().count("| 4 |") == 1
+
+
+def test_every_peer_has_its_pins_and_no_index():
+    files = list(beside.PEERS.glob("*.txt"))
+    assert {file.stem for file in files} == {"rejax", "stable-baselines3", "sbx"}
+    for file in files:
+        lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+        assert lines and all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+", line) for line in lines), file
 
 
 def test_a_measure_leaves_rows_that_can_be_compared(tmp_path, monkeypatch, capsys):
