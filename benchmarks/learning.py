@@ -1,7 +1,8 @@
 """Learning curves of the algorithms' pages: `python -m benchmarks.learning`, about ten minutes on two cores.
 
 A line is the interquartile mean over seeds, the band its 95 % bootstrap interval (Agarwal et al. 2021,
-arXiv:2108.13264), drawn as `python -m purerl.report` draws them. Figures go to `docs/images/`.
+arXiv:2108.13264), drawn over environment steps as `python -m purerl.report` draws them. Figures go to
+`docs/images/`.
 """
 
 import tempfile
@@ -73,8 +74,9 @@ def draw(name: str, curves: Curves) -> list[Row]:
                 )
             )
         runs, _ = read_runs([Path(room) / str(number) for number in range(len(curves.variants))])
-        tasks, _ = compare(runs, "episode_return")
-        draw_curves(PICTURES / f"{name}.png", tasks[0], np.nan)
+        (task, *_), _ = compare(runs, "episode_return")
+        groups = [group._replace(seconds=np.full_like(group.seconds, np.nan)) for group in task.groups]
+        draw_curves(PICTURES / f"{name}.png", task._replace(groups=tuple(groups)), np.nan)
     return rows
 
 
