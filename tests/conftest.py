@@ -4,7 +4,7 @@ import os
 # Most of the suite's time is compilation, and its programs run for moments: compile fast rather than well.
 FAST_COMPILATION = "--xla_backend_optimization_level"
 
-# What JAX keeps of each program stays alive, and looking through it again and again takes a tenth of the time.
+# What JAX keeps of each program stays alive: looking through it again and again takes a tenth of the time.
 gc.set_threshold(200_000, 100, 1000)
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
