@@ -114,6 +114,15 @@ def _join(result: Any) -> Any:
     )
 
 
+def must_loop(shard: Shard) -> bool:
+    """Whether seeds on one device have to run one after another.
+
+    Devices that are cores share their threads, and loops of mapped seeds on several of them wait for each
+    other for ever.
+    """
+    return shard == "seeds" and jax.default_backend() == "cpu" and len(jax.devices()) > 1
+
+
 def arrange(shard: Shard, num_parts: int, num_seeds: int) -> Placement:
     """Lays a program out over the devices of all processes.
 

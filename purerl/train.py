@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from purerl.metrics import Packed, add_up
-from purerl.placement import EVERYWHERE, Shard, arrange
+from purerl.placement import EVERYWHERE, Shard, arrange, must_loop
 from purerl.types import Algorithm, AxisName, Config, TrainState
 
 # Compiling without optimisation takes a third of the time, and is the better deal for what runs once.
@@ -143,7 +143,15 @@ def build_program(
         target_chunks: about how many chunks to cut the run into.
         width: how many seeds run side by side; by default one on CPU, else all.
         members: what to train instead of `num_seeds` seeds from `seed` on: one run a member, M for S.
+
+    Raises:
+        ValueError: where seeds side by side would wait for each other for ever.
     """
+    if width is not None and width > 1 and must_loop(shard):
+        raise ValueError(
+            f"width = {width} runs seeds side by side, which never ends on several devices that are cores; "
+            "use width = 1, or shard environments"
+        )
     started = time.perf_counter()
     steps_per_update = make_algorithm(None).steps_per_update(config)
     num_updates = -(-total_steps // steps_per_update)

@@ -56,6 +56,13 @@ def test_looping_over_seeds_and_mapping_over_them_draw_the_same():
     jax.tree.map(partial(np.testing.assert_allclose, atol=1e-4), looped.learner.params, mapped.learner.params)
 
 
+def test_seeds_dealt_to_cores_are_not_mapped_because_that_would_never_end():
+    if len(jax.local_devices()) < 2:
+        pytest.skip("one device only")
+    with pytest.raises(ValueError, match=r"width = 2 .* use width = 1"):
+        run(num_seeds=4, width=2, shard="seeds")
+
+
 def test_sharded_environments_learn_as_one():
     if len(jax.local_devices()) < 2:
         pytest.skip("one device only")

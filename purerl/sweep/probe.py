@@ -8,6 +8,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from purerl.errors import UserError
+from purerl.placement import must_loop
 from purerl.runtime import available_memory
 from purerl.sweep.settings import Member, rows
 from purerl.train import Members, Program
@@ -35,16 +37,22 @@ class Width(NamedTuple):
 
 
 def measure_width(member: Member, bucket: Sequence[Member], num_devices: int, chosen: int) -> Width:
-    """Tries 1, 4, 16, ... runs side by side, and stops where that is no longer faster.
+    """Tries 1, 4, 16, ... runs side by side, where they may be, and stops where that is no longer faster.
 
     Args:
         member: whose program is tried.
         bucket: all members that share it.
         num_devices: devices that a run is spread over.
         chosen: the only width to try; 0 for all.
+
+    Raises:
+        UserError: where runs may not be side by side, and are asked to.
     """
+    alone = must_loop(member.config.shard)
+    if alone and chosen > 1:
+        raise UserError(f"--shard seeds runs the seeds of a core in turn; leave --width {chosen} out")
     num_rows = len(bucket) * member.config.num_seeds
-    widths = [min(chosen, num_rows)] if chosen else _candidates(num_rows)
+    widths = [min(chosen, num_rows)] if chosen else [1] if alone else _candidates(num_rows)
     every = rows(bucket, bucket)
     seconds: dict[int, float] = {}
     best = found = None

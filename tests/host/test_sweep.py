@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import tracking_experiment
@@ -133,6 +134,17 @@ def grouped(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("grouped") / "sweep"
     run_sweep(run_dir, group_size=2)
     return run_dir
+
+
+def test_seeds_dealt_to_cores_are_swept_one_after_another(tmp_path):
+    if len(jax.devices()) < 2:
+        pytest.skip("one device only")
+    config = Config(num_seeds=2, shard="seeds")
+    with pytest.raises(UserError, match="leave --width 4 out"):
+        run_sweep(tmp_path / "mapped", config=config, width=4)
+    found = run_sweep(tmp_path / "looped", config=config, width=0)
+    assert len(found) == 5
+    assert json.loads((tmp_path / "looped" / "sweep.json").read_text())["layout"]["width"] == 1
 
 
 def test_grouping_changes_neither_what_is_drawn_nor_what_is_learnt(whole, grouped):
