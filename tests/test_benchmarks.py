@@ -51,7 +51,7 @@ def test_a_planted_slowdown_is_found_and_nothing_else(repeat):
 
 
 def test_a_real_function_is_as_fast_as_itself_and_faster_than_four_of_it():
-    """On the clock of this thread: what else runs on the machine shows in wall times, and may hide a change."""
+    """On the clock of this thread: what else runs on the machine shows in wall times."""
 
     def work(size):
         return sum(range(size))
