@@ -155,9 +155,9 @@ def cartpole() -> list[Row]:
 
 
 def maze(algorithm: str) -> list[Row]:
-    """One of both learners in mazes."""
-    options = ("--algorithm", algorithm)
-    command = f"python experiments/dqn_maze.py --algorithm {algorithm}"
+    """One of both learners in mazes; that with a replay needs more steps."""
+    options = ("--algorithm", algorithm) + (("--total-steps", "8e6") if algorithm == "dqn" else ())
+    command = " ".join(["python experiments/dqn_maze.py", *options])
     with tempfile.TemporaryDirectory() as room:
         summary, wall = run_script("experiments/dqn_maze.py", Path(room), "run", *options)
     solved = 100 * summary["eval"]["size_9"]["solve_rate"]

@@ -58,11 +58,14 @@ class Config(RunOptions):
             num_iterations=32,
             num_gradient_steps=2,
             batch_size=512,
-            capacity=1_000_000,
-            num_return_steps=3,
+            capacity=50_000,
+            num_return_steps=5,
             num_levels=1024,
             warmup_steps=20_000,
+            learning_rate=2e-3,
             gamma=0.97,
+            target_every=20,
+            epsilon=0.3,
         )
     )
     curriculum: CurriculumOptions = field(default_factory=CurriculumOptions)
