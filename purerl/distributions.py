@@ -1,12 +1,40 @@
-"""The little that distrax lacks: policies that fill a box."""
+"""The little that distrax lacks: policies that fill a box, and samples from noise that is drawn ahead."""
 
 import math
+from typing import Any
 
+import distrax
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 _LOG_SQRT_TWO_PI = 0.5 * math.log(2.0 * math.pi)
+
+
+def draw_noise(key: jax.Array, space: Any, batch: int) -> jax.Array:
+    """What chance decides in actions of B policies over a space: [B, A], Gumbel (discrete) or Gaussian noise.
+
+    Drawn ahead of a loop over steps it costs little: on a CPU, each draw within a loop is a loop itself.
+    """
+    if hasattr(space, "n"):
+        return jax.random.gumbel(key, (batch, space.n))
+    return jax.random.normal(key, (batch, math.prod(space.shape)))
+
+
+def act_with(policy: distrax.Distribution, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
+    r"""Actions of B policies from noise [B, A]: the same as `policy.sample` with the key of the noise.
+
+    Gumbel noise chooses as a categorical policy does, :math:`a = \arg\max_i (\ell_i + g_i)`; Gaussian noise
+    is scaled and shifted.
+
+    Returns:
+        actions, int32 [B] or float32 [B, A], and the logarithm of their probability or density, float32 [B].
+    """
+    if isinstance(policy, distrax.Categorical):
+        action = (policy.logits + noise).argmax(-1).astype(jnp.int32)
+    else:
+        action = policy.loc + policy.scale_diag * noise
+    return action, policy.log_prob(action)
 
 
 def log_derivative_of_tanh(x: jax.Array) -> jax.Array:

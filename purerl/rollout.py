@@ -240,6 +240,7 @@ def unroll(
     num_steps: int,
     act: Callable[..., tuple[PyTree, jax.Array, jax.Array, jax.Array]],
     value_of: Callable[[PyTree, PyTree], jax.Array],
+    draw: Callable[[jax.Array], PyTree] = lambda key: key,
 ) -> tuple[ActorState, Transition, LevelTrace, Packed]:
     """Rolls a policy out for T steps in E environments.
 
@@ -250,10 +251,11 @@ def unroll(
         pool: levels for resets.
         key: used up here.
         num_steps: T.
-        act: `(carry, observations, begins, key) -> (carry, actions, log_probs [E], values [E])`: the carry,
-            leaves [E, ...], is what the policy remembers, None without a memory; `begins`, bool [E], says
-            where an episode begins, from before which nothing is to be remembered.
+        act: `(carry, observations, begins, chance) -> (carry, actions, log_probs [E], values [E])`: the
+            carry, leaves [E, ...], is what the policy remembers, None without a memory; `begins`, bool [E],
+            says where an episode begins, from before which nothing is to be remembered.
         value_of: `(carry, observations) -> values [B]`, for the successors of truncated episodes.
+        draw: `key -> chance`: what chance decides in `act`, drawn ahead for all steps; by default a key.
 
     Returns:
         The environments, the transitions [T, E, ...], the levels they were played on [T, E], and the
@@ -261,9 +263,9 @@ def unroll(
     """
 
     def step(actor, inputs):
-        act_key, chance, number = inputs
+        act_chance, chance, number = inputs
         begins = actor.episode_length == 0
-        carry, action, log_prob, value = act(actor.carry, actor.observation, begins, act_key)
+        carry, action, log_prob, value = act(actor.carry, actor.observation, begins, act_chance)
         stepped, result, metrics = step_environments(env, params, actor, pool, action, chance)
         # The last successors need a value however they came about; those before, only where they are cut.
         needed = result.truncated | (number == num_steps - 1)
@@ -282,10 +284,10 @@ def unroll(
         return stepped, (transition, result.level, pack(metrics))
 
     act_key, chance_key = jax.random.split(key)
-    act_keys = jax.random.split(act_key, num_steps)
+    act_chance = jax.vmap(draw)(jax.random.split(act_key, num_steps))
     chance = jax.vmap(draw_chance, (0, None))(jax.random.split(chance_key, num_steps), actor.slot.shape[0])
     actor, (transitions, levels, metrics) = jax.lax.scan(
-        step, actor, (act_keys, chance, jnp.arange(num_steps))
+        step, actor, (act_chance, chance, jnp.arange(num_steps))
     )
     cut = transitions.truncated.at[-1].set(True)
     next_value = jnp.where(cut, transitions.next_value, jnp.roll(transitions.value, -1, axis=0))

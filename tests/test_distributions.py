@@ -1,11 +1,13 @@
-"""Squashed Gaussians against numerical integration, and where float32 would lose its digits."""
+"""Squashed Gaussians against numerical integration and where float32 loses digits; noise drawn ahead."""
 
+import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnax.environments import spaces
 
-from purerl.distributions import TanhNormal, log_derivative_of_tanh
+from purerl.distributions import TanhNormal, act_with, draw_noise, log_derivative_of_tanh
 
 
 def test_the_logarithm_of_the_derivative_keeps_its_digits():
@@ -59,3 +61,21 @@ def test_the_standard_deviation_is_never_clamped():
 
     for log_std in (-25.0, 8.0):
         assert jax.grad(log_prob)(jnp.array([log_std]))[0] != 0.0
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+def test_noise_that_is_drawn_ahead_gives_what_the_policy_draws_itself(discrete):
+    values = jax.random.normal(jax.random.key(0), (5, 3))
+    if discrete:
+        space, policy = spaces.Discrete(3), distrax.Categorical(logits=values)
+    else:
+        space, policy = (
+            spaces.Box(-1.0, 1.0, (3,)),
+            distrax.MultivariateNormalDiag(values, jnp.exp(values - 1.0)),
+        )
+    for seed in range(20):
+        key = jax.random.key(seed)
+        expected, expected_log_prob = policy.sample_and_log_prob(seed=key)
+        action, log_prob = act_with(policy, draw_noise(key, space, 5))
+        np.testing.assert_allclose(action, expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(log_prob, expected_log_prob, rtol=1e-5, atol=1e-5)

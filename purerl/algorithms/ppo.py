@@ -29,6 +29,7 @@ from purerl.algorithms.ppo_learning import (
     prepare,
 )
 from purerl.diagnostics import gradient_metrics, look_inside, policy_metrics, probe
+from purerl.distributions import act_with, draw_noise
 from purerl.levels import LevelTrace, forget_renewed, fresh_levels
 from purerl.metrics import Packed, as_mean, as_means
 from purerl.normalize import (
@@ -79,18 +80,20 @@ def collect(
 ) -> tuple[ActorState, Transition, LevelTrace, Packed]:
     """Rolls the policy out; what comes back is that of `purerl.rollout.unroll`."""
 
-    def act(carry, observation, begins, act_key):
+    def draw(key):
+        return draw_noise(key, env.action_space(config.env_params), actor.slot.shape[0])
+
+    def act(carry, observation, begins, noise):
         inputs = (carry, seen(learner, observation), begins)
         carry, policy, value = network.apply(learner.params, *inputs, method="step")
-        action, log_prob = policy.sample_and_log_prob(seed=act_key)
-        return carry, action, log_prob, value
+        return carry, *act_with(policy, noise), value
 
     def value_of(carry, observation):
         if config.group_size:  # nobody asks a critic
             return jnp.zeros(jax.tree.leaves(observation)[0].shape[0])
         return network.apply(learner.params, carry, seen(learner, observation), method="next_value")
 
-    return unroll(env, config.env_params, actor, pool, key, config.num_steps, act, value_of)
+    return unroll(env, config.env_params, actor, pool, key, config.num_steps, act, value_of, draw)
 
 
 def make_ppo(

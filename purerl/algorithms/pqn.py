@@ -20,7 +20,14 @@ from flax import struct
 from jax.flatten_util import ravel_pytree
 
 from purerl import losses
-from purerl.algorithms.acting import LEAST_LEVELS, epsilon_greedy, exploration_rate, spread_rates
+from purerl.algorithms.acting import (
+    LEAST_LEVELS,
+    draw_exploration,
+    epsilon_greedy,
+    exploration_rate,
+    explore,
+    spread_rates,
+)
 from purerl.algorithms.epochs import gradient_epochs
 from purerl.algorithms.pqn_config import PQNConfig
 from purerl.diagnostics import gradient_metrics, greedy_entropy, keep_gradient, look_inside, probe
@@ -131,10 +138,10 @@ def make_pqn(
         epsilon = exploration_rate(config, state.num_updates / config.total_updates)
         learner, pool = dataclasses.replace(state.learner, epsilon=epsilon), state.curriculum.pool
 
-        def act(carry, observation, begins, act_key):
+        def act(carry, observation, begins, chance):
             value = network.apply(learner.params, observation)
             rates = spread_rates(epsilon, config.epsilon_spread, value.shape[1])
-            action = epsilon_greedy(value, act_key, rates)
+            action = explore(value, chance, rates)
             return carry, action, jnp.zeros(action.shape), value.max(0)
 
         actor, transitions, trace, metrics = unroll(
@@ -146,6 +153,7 @@ def make_pqn(
             num_steps=config.num_steps,
             act=act,
             value_of=lambda carry, observation: network.apply(learner.params, observation).max(0),
+            draw=lambda key: draw_exploration(key, state.actor.slot.shape[0]),
         )
         # With max_a Q as the value of a state, advantage + value is the lambda-return above.
         advantage = gae(
