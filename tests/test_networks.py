@@ -129,13 +129,15 @@ def test_attention_and_its_gradients_equal_the_textbook(kernel):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-def test_the_gradient_of_the_matrix_product_is_that_of_einsum():
-    kernel, x = jax.random.normal(jax.random.key(0), (3, 5)), jax.random.normal(jax.random.key(1), (3, 4, 2))
+@pytest.mark.parametrize("samples", [1, 2, 17])  # few are turned before the product
+def test_the_matrix_product_and_its_gradient_are_those_of_einsum(samples):
+    kernel = jax.random.normal(jax.random.key(0), (3, 5))
+    x = jax.random.normal(jax.random.key(1), (3, 4, samples))
     result, backward = jax.vjp(matmul, kernel, x)
     expected, expected_backward = jax.vjp(lambda k, x: jnp.einsum("fg,fnb->gnb", k, x), kernel, x)
-    np.testing.assert_allclose(result, expected, rtol=1e-5)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
     for a, b in zip(backward(result), expected_backward(result), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4)
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
