@@ -17,6 +17,8 @@ from purerl.types import Algorithm, AxisName, Config, TrainState
 # Compiling without optimisation takes a third of the time, and is the better deal for what runs once.
 _RUNS_ONCE: Any = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 MakeAlgorithm = Callable[[AxisName], Algorithm]
+LEAST_ENVS = 8
+"""Fewer environments are not worth a device of their own: to exchange gradients costs more than it saves."""
 
 
 def train(
@@ -84,8 +86,8 @@ class Program(NamedTuple):
 
 
 def usable_devices(num_envs: int, num_samples: int, num_minibatches: int) -> int:
-    """The most devices over which the environments and the minibatches of a rollout can be split."""
-    count = len(jax.devices())
+    """The most devices over which to split the environments and the minibatches of a rollout."""
+    count = max(min(len(jax.devices()), num_envs // LEAST_ENVS), 1)
     while num_envs % count or num_samples % (count * num_minibatches):
         count -= 1
     return count
