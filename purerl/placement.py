@@ -123,6 +123,15 @@ def must_loop(shard: Shard) -> bool:
     return shard == "seeds" and jax.default_backend() == "cpu" and len(jax.devices()) > 1
 
 
+def choose_shard(wanted: Shard, num_parts: int, num_seeds: int) -> Shard:
+    """What to shard: seeds, whatever was wanted, where environments stay whole and devices would idle.
+
+    What is drawn is the same. Several processes do what they were told.
+    """
+    would_idle = num_parts == 1 and num_seeds > 1 and jax.process_count() == 1
+    return "seeds" if would_idle else wanted
+
+
 def arrange(shard: Shard, num_parts: int, num_seeds: int) -> Placement:
     """Lays a program out over the devices of all processes.
 

@@ -64,7 +64,7 @@ def start(session: Session, program: Any, saved: checkpoint.Checkpoint | None) -
         UserError: the checkpoint does not fit the program.
     """
     begun_on = num_devices(session)
-    if session.options.shard == "environments" and begun_on != program.num_devices:
+    if session.options.shard == "environments" and 1 < begun_on != program.num_devices:
         _warn(
             session,
             f"the run began on {begun_on} devices and goes on with {program.num_devices}: it draws the same "

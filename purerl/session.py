@@ -12,6 +12,7 @@ from typing import Any
 from purerl import checkpoint, files, hosts, interrupt, loop, resume, runs, serialization
 from purerl.errors import Interrupted, TrainingError, UserError, one_line
 from purerl.logging import alarms, recorder, records, sinks
+from purerl.placement import choose_shard
 from purerl.runs import Session
 from purerl.types import TrainState
 
@@ -81,7 +82,7 @@ def _compile(session: Session) -> Any:
         num_seeds=options.num_seeds,
         total_steps=options.total_steps,
         num_devices=num_devices,
-        shard=options.shard,
+        shard=choose_shard(options.shard, num_devices, options.num_seeds),
     )
 
 

@@ -86,8 +86,13 @@ class Program(NamedTuple):
 
 
 def usable_devices(num_envs: int, num_samples: int, num_minibatches: int) -> int:
-    """The most devices over which to split the environments and the minibatches of a rollout."""
-    count = max(min(len(jax.devices()), num_envs // LEAST_ENVS), 1)
+    """The most devices over which to split the environments and the minibatches of a rollout.
+
+    Several processes use all of their devices, however few environments each gets.
+    """
+    count = len(jax.devices())
+    if jax.process_count() == 1:
+        count = max(min(count, num_envs // LEAST_ENVS), 1)
     while num_envs % count or num_samples % (count * num_minibatches):
         count -= 1
     return count

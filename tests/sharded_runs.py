@@ -54,10 +54,13 @@ def main(room):
     ours, told, state = advance(seeds, seeds.init(), 4)
     assert len(state.num_updates.sharding.device_set) == 8
     row = jax.tree.map(lambda leaf: leaf[5:6], (ours, told))
-    same(row, advance(alone, alone.init(), 4)[:2])
+    by_itself = advance(alone, alone.init(), 4)[:2]
+    same(row, by_itself)
     seeds, together = program_on(4, num_seeds=8, shard="seeds"), program_on(1, num_seeds=8)
     assert (seeds.num_devices, together.num_devices) == (4, 1)
-    same(*(advance(each, each.init(), 4)[:2] for each in (seeds, together)))
+    dealt, looped = (advance(each, each.init(), 4)[:2] for each in (seeds, together))
+    same(dealt, looped)
+    same(jax.tree.map(lambda leaf: leaf[5:6], looped), by_itself)
 
     found = {}
     for count in (8, 2):

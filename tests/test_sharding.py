@@ -5,14 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from purerl.placement import arrange
+from purerl.placement import arrange, choose_shard
 
 TESTS = Path(__file__).parent
 
 
 def test_eight_devices_give_the_results_of_one(tmp_path):
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",  # bits are those of programs as they ship
         "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
     }
     command = [sys.executable, str(TESTS / "sharded_runs.py"), str(tmp_path)]
@@ -31,3 +31,11 @@ def test_devices_are_used_as_far_as_they_divide(monkeypatch):
     axes = [arrange("environments", parts, 1).axis for parts in (1, 6, 7, 12)]
     assert axes == [None, "devices", "parts", ("devices", "parts")]
     assert arrange("seeds", 8, 6).axis is None
+
+
+def test_seeds_are_dealt_out_where_devices_would_idle(monkeypatch):
+    assert choose_shard("environments", 1, 3) == "seeds"
+    assert choose_shard("environments", 1, 1) == choose_shard("environments", 2, 3) == "environments"
+    assert choose_shard("seeds", 2, 3) == "seeds"
+    monkeypatch.setattr("purerl.placement.jax.process_count", lambda: 2)
+    assert choose_shard("environments", 1, 3) == "environments"

@@ -46,7 +46,9 @@ def test_a_seed_alone_equals_the_same_seed_among_others(num_devices):
         pytest.skip("one device only")
     _, alone, _ = run(seed=2, num_devices=num_devices)
     _, together, _ = run(seed=0, num_seeds=4, num_devices=num_devices)
-    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b[2]), alone, together)
+    # Up to rounding, compiled as tests are; `sharded_runs` compares bits of programs as they ship.
+    close = lambda a, b: np.testing.assert_allclose(a[0], b[2], rtol=1e-5, atol=1e-6)  # noqa: E731
+    jax.tree.map(close, alone, together)
 
 
 def test_looping_over_seeds_and_mapping_over_them_draw_the_same():
@@ -79,10 +81,11 @@ def test_sharded_environments_learn_as_one():
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), parts, state)
 
 
-def test_devices_are_used_where_sizes_divide():
-    count = len(jax.local_devices())
-    assert usable_devices(16, 16 * 8, 4) == count
-    assert usable_devices(15, 15 * 8, 4) == 1
+def test_devices_are_used_where_sizes_divide_and_each_has_enough_to_do():
+    with mock.patch("jax.devices", lambda: [None] * 4):
+        assert usable_devices(32, 32 * 8, 4) == 4
+        assert usable_devices(16, 16 * 8, 4) == 2
+        assert usable_devices(15, 15 * 8, 4) == usable_devices(37, 37 * 8, 4) == usable_devices(4, 32, 4) == 1
 
 
 def test_a_vmapped_scan_does_not_hang_on_a_fresh_process():

@@ -10,9 +10,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-FEW_SAMPLES = 64
-"""So few columns are turned before a product on a CPU: a vector unit would find too little to run over."""
-
 
 def _product(a, b):
     if getattr(jax.config, "jax_default_matmul_precision", None) != "bfloat16":
@@ -29,13 +26,7 @@ def matmul(kernel: jax.Array, x: jax.Array) -> jax.Array:
     activations in memory.
     """
     columns = x.reshape(x.shape[0], -1)
-    if columns.shape[1] <= FEW_SAMPLES and jax.default_backend() == "cpu":
-        # The barriers keep XLA from folding the transpositions into the product, which undoes them.
-        rows = jax.lax.optimization_barrier(columns.T)
-        product = jax.lax.optimization_barrier(_product(rows, kernel)).T
-    else:
-        product = _product(kernel.T, columns)
-    return product.reshape(kernel.shape[1], *x.shape[1:])
+    return _product(kernel.T, columns).reshape(kernel.shape[1], *x.shape[1:])
 
 
 def _matmul_forward(kernel, x):

@@ -16,7 +16,7 @@ from purerl.errors import UserError
 ROOT = Path(__file__).parent.parent.parent
 OPTIONS = (
     *("--env", "CartPole-v1", "--total-steps", "512", "--eval-episodes", "2", "--net.width", "8"),
-    *("--ppo.num-envs", "8", "--ppo.num-steps", "16", "--ppo.num-minibatches", "2", "--ppo.num-epochs", "1"),
+    *("--ppo.num-envs", "16", "--ppo.num-steps", "8", "--ppo.num-minibatches", "2", "--ppo.num-epochs", "1"),
 )
 
 
