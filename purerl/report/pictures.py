@@ -66,11 +66,13 @@ def _mean_seconds(group: Group) -> np.ndarray:
 def _legend(axes: Axes, groups: Sequence[Group]) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if len(groups) > 1 and handles:
+        width = axes.get_figure().get_figwidth()  # type: ignore[union-attr]
+        fit = int(14 * width / (max(map(len, labels)) + 6))  # about 14 letters an inch
         axes.get_figure().legend(  # type: ignore[union-attr]
             handles[::-1],
             labels[::-1],
             loc="outside lower center",
-            ncols=4 if axes.get_figure().get_figwidth() > 10 else 2,  # type: ignore[union-attr]
+            ncols=max(1, min(4, fit)),
             frameon=False,
             fontsize=8,
             labelcolor=INK,
