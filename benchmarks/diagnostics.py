@@ -184,7 +184,7 @@ def program_of(variant: Variant, num_seeds: int, total_steps: int, points: int) 
     if variant.clamp is not None:
         make = partial(clamped, make, variant.clamp)
     samples = config.num_envs * config.num_steps
-    devices = usable_devices(config.num_envs // max(config.group_size, 1), samples, config.num_minibatches)
+    devices = usable_devices(config.num_envs, samples, config.num_minibatches, config.group_size)
     return build_program(
         make,
         config,

@@ -59,7 +59,7 @@ def build(config: Config) -> Experiment:
     ppo = config.ppo.replace(env_params=params)
     check_ppo(ppo)
     num_samples = ppo.num_envs * ppo.num_steps
-    devices = usable_devices(ppo.num_envs // max(ppo.group_size, 1), num_samples, ppo.num_minibatches)
+    devices = usable_devices(ppo.num_envs, num_samples, ppo.num_minibatches, ppo.group_size)
     algorithm = make_ppo(env, network)
     return Experiment(
         name="ppo-bikkle",

@@ -65,7 +65,7 @@ def build(config: Config) -> Experiment:
     check_ppo(ppo)
     levels = maze_levels(env, config.num_edits, config.keep_solvable)
     num_samples = ppo.num_envs * ppo.num_steps
-    devices = usable_devices(ppo.num_envs // max(ppo.group_size, 1), num_samples, ppo.num_minibatches)
+    devices = usable_devices(ppo.num_envs, num_samples, ppo.num_minibatches, ppo.group_size)
     check_curriculum(config.curriculum, levels, (ppo.num_levels or ppo.num_envs) // devices)
     curriculum = make_curriculum(levels, config.curriculum)
     make = partial(make_ppo, env, network, curriculum=curriculum)

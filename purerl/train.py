@@ -85,15 +85,16 @@ class Program(NamedTuple):
     num_bytes: tuple[int, int]
 
 
-def usable_devices(num_envs: int, num_samples: int, num_minibatches: int) -> int:
+def usable_devices(num_envs: int, num_samples: int, num_minibatches: int, group_size: int = 0) -> int:
     """The most devices over which to split the environments and the minibatches of a rollout.
 
-    Several processes use all of their devices, however few environments each gets.
+    Groups of environments, where there are any, stay together. Several processes use all of their devices,
+    however few environments each gets.
     """
     count = len(jax.devices())
     if jax.process_count() == 1:
         count = max(min(count, num_envs // LEAST_ENVS), 1)
-    while num_envs % count or num_samples % (count * num_minibatches):
+    while num_envs % (count * max(group_size, 1)) or num_samples % (count * num_minibatches):
         count -= 1
     return count
 

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import ppo
 import pytest
 import sac
@@ -40,11 +41,18 @@ def test_sac_chooses_directions_in_the_arena(tmp_path):
     assert (tmp_path / "run" / "episode.gif").exists()
 
 
-def test_ppo_trains_on_any_environment(tmp_path):
-    options = ("--total-steps=512", "--eval-episodes=4", "--ppo.num-envs=8", "--ppo.num-steps=16")
+def test_ppo_trains_on_any_environment_and_deals_its_seeds_out(tmp_path):
+    options = (
+        "--total-steps=512",
+        "--eval-episodes=4",
+        "--ppo.num-envs=8",
+        "--ppo.num-steps=16",
+        "--num-seeds=2",
+    )
     assert command(ppo, "--run-dir", tmp_path / "run", "--net.width=8", *options) == 0
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["eval"]["default"]["mean"] >= 8  # a pole needs as many steps to fall
+    assert summary["num_devices"] == min(2, len(jax.devices()))  # eight environments are not worth cutting
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ def test_devices_are_used_where_sizes_divide_and_each_has_enough_to_do():
     with mock.patch("jax.devices", lambda: [None] * 4):
         assert usable_devices(32, 32 * 8, 4) == 4
         assert usable_devices(16, 16 * 8, 4) == 2
+        assert usable_devices(128, 128 * 8, 4, group_size=64) == 2
         assert usable_devices(15, 15 * 8, 4) == usable_devices(37, 37 * 8, 4) == usable_devices(4, 32, 4) == 1
 
 
