@@ -8,7 +8,7 @@ import pytest
 from envs.bikkle import Bikkle
 from purerl.networks import NetworkConfig, make_actor_critic
 from purerl.networks.attention import attend, attention_pool
-from purerl.networks.layers import matmul
+from purerl.networks.layers import add_bias, matmul
 from purerl.types import TokenGroup
 
 CONFIGS = {
@@ -130,14 +130,15 @@ def test_attention_and_its_gradients_equal_the_textbook(kernel):
 
 
 @pytest.mark.parametrize("samples", [1, 2, 17])
-def test_the_matrix_product_and_its_gradient_are_those_of_einsum(samples):
-    kernel = jax.random.normal(jax.random.key(0), (3, 5))
+def test_an_affine_map_and_its_gradient_are_those_of_einsum(samples):
+    kernel, bias = jax.random.normal(jax.random.key(0), (3, 5)), jnp.arange(5.0)
     x = jax.random.normal(jax.random.key(1), (3, 4, samples))
-    result, backward = jax.vjp(matmul, kernel, x)
-    expected, expected_backward = jax.vjp(lambda k, x: jnp.einsum("fg,fnb->gnb", k, x), kernel, x)
-    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
+    result, backward = jax.vjp(lambda kernel, bias, x: add_bias(matmul(kernel, x), bias), kernel, bias, x)
+    plain = lambda kernel, bias, x: jnp.einsum("fg,fnb->gnb", kernel, x) + bias[:, None, None]  # noqa: E731
+    expected, expected_backward = jax.vjp(plain, kernel, bias, x)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)
     for a, b in zip(backward(result), expected_backward(result), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -88,8 +88,8 @@ def gradient_epochs(
         metrics = add_up(metrics) | {"gradient_norm": as_mean(optax.tree.norm(gradient))}
         return (unravel(flat_params), flat_params, optimizer_state), metrics
 
-    shuffles = jax.vmap(partial(grid_permutation, num_rows=rows, num_columns=columns))
-    index = shuffles(jax.random.split(key, config.num_epochs)).reshape(-1, minibatch)
+    shuffle = partial(grid_permutation, num_rows=rows, num_columns=columns)
+    index = jax.lax.map(shuffle, jax.random.split(key, config.num_epochs)).reshape(-1, minibatch)
     carry, metrics = jax.lax.scan(step, (params, flat_params, optimizer_state), index)
     params, _, optimizer_state = carry
     return params, optimizer_state, add_up(metrics)

@@ -9,12 +9,26 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
+
+FEW_SAMPLES = 64
+"""So few samples are turned before a product on a CPU: a vector unit would find too little to run over."""
 
 
 def _product(a, b):
     if getattr(jax.config, "jax_default_matmul_precision", None) != "bfloat16":
         return a @ b
     return jnp.matmul(a.astype(jnp.bfloat16), b.astype(jnp.bfloat16), preferred_element_type=jnp.float32)
+
+
+def _few(columns):
+    return columns.shape[1] <= FEW_SAMPLES and jax.default_backend() == "cpu"
+
+
+def _rows_first(x):
+    # What XLA makes of products and sums of few samples, and so their rounding, depends on the program that
+    # they are in, unless their layouts are fixed.
+    return with_layout_constraint(x, Layout((0, 1)))
 
 
 @jax.custom_vjp
@@ -26,7 +40,11 @@ def matmul(kernel: jax.Array, x: jax.Array) -> jax.Array:
     activations in memory.
     """
     columns = x.reshape(x.shape[0], -1)
-    return _product(kernel.T, columns).reshape(kernel.shape[1], *x.shape[1:])
+    if _few(columns):
+        product = _rows_first(_product(_rows_first(columns.T), _rows_first(kernel))).T
+    else:
+        product = _product(kernel.T, columns)
+    return product.reshape(kernel.shape[1], *x.shape[1:])
 
 
 def _matmul_forward(kernel, x):
@@ -40,6 +58,29 @@ def _matmul_backward(residuals, gradient):
 
 
 matmul.defvjp(_matmul_forward, _matmul_backward)
+
+
+@jax.custom_vjp
+def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
+    """Adds a bias, [G], to features, [G, ...].
+
+    The gradient is written out, because on a CPU a product with ones is three times as fast as a sum.
+    """
+    return y + bias.reshape(-1, *(1,) * (y.ndim - 1))
+
+
+def _add_bias_forward(y, bias):
+    return add_bias(y, bias), None
+
+
+def _add_bias_backward(_, gradient):
+    columns = gradient.reshape(gradient.shape[0], -1)
+    columns = _rows_first(columns) if _few(columns) else columns
+    ones = jnp.ones(columns.shape[1], columns.dtype)
+    return gradient, jnp.matmul(columns, ones, precision=jax.lax.Precision.HIGHEST)
+
+
+add_bias.defvjp(_add_bias_forward, _add_bias_backward)
 
 
 def orthogonal(scale: float = 1.0) -> nn.initializers.Initializer:
@@ -67,7 +108,7 @@ class Dense(nn.Module):
         y = matmul(self.param("kernel", init, (x.shape[0], self.features)), x)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-            y = y + bias.reshape(-1, *(1,) * (x.ndim - 1))
+            y = add_bias(y, bias)
         return y
 
 
