@@ -65,11 +65,19 @@ class Variant:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Variants in one figure, and the metric that it shows beside the return."""
+    """Variants in one figure.
+
+    Attributes:
+        name: of the measure and its figure.
+        variants: what is compared.
+        metric: what the figure shows beside the return.
+        total_steps: environment steps of each seed: enough to tell variants apart.
+    """
 
     name: str
     variants: tuple[Variant, ...]
     metric: str = "entropy"
+    total_steps: int = 400_000
 
 
 TRANSFORMER = {"num_self_layers": 2, "num_summary_layers": 0}
@@ -134,6 +142,7 @@ QUESTIONS = (
             Variant("clamped at log_std >= -0.5", {"entropy_coefficient": 0.0}, clamp=(-0.5, 2.0)),
             Variant("clamped at log_std <= 0", clamp=(-2.0, 0.0)),
         ),
+        total_steps=2_000_000,
     ),
     Comparison(
         "why_transformer_critics_are_hard",
@@ -164,8 +173,8 @@ class Options:
     """Groups of measures, or names of comparisons."""
     num_seeds: int = 5
     """Seeds of each variant."""
-    total_steps: int = 400_000
-    """Environment steps of each seed."""
+    total_steps: int | None = None
+    """Environment steps of each seed; by default what each comparison needs."""
     out: Path = ROOT / "benchmarks" / "results" / "diagnostics.json"
     """Where the rows are written; rows of other names in it stay."""
     page: Path = ROOT / "docs" / "questions.md"
@@ -225,11 +234,11 @@ def compare(comparison: Comparison, options: Options) -> list[Row]:
     command = f"python -m benchmarks.diagnostics --only {comparison.name}"
     figure = Figure(figsize=(11, 3.6), dpi=110, layout="constrained")
     axes = figure.subplots(1, 2)
-    rows = []
+    rows, total_steps = [], options.total_steps or comparison.total_steps
     for title, panel in zip(("episode_return", comparison.metric), axes, strict=True):
         style_of_metric(panel, title)
     for variant, colour in zip(comparison.variants, COLOURS, strict=False):
-        program = program_of(variant, options.num_seeds, options.total_steps, NUM_POINTS)
+        program = program_of(variant, options.num_seeds, total_steps, NUM_POINTS)
         found = courses(program)
         steps = program.steps_per_chunk * np.arange(1, program.num_chunks + 1)
         draw_band(axes[0], steps, found["episode_return"], colour, label=variant.name)
