@@ -214,12 +214,13 @@ def build_program(
         return jax.jit(jax.vmap(jax.random.key), out_shardings=seeds.sharding)(seeds)
 
     varied = place(members.varied)
-    lowered_init = jax.jit(init, out_shardings=placement.shardings()).lower(keys_of(members), varied, config)
-    state_shape = placement.shapes(lowered_init.out_info)
-    with ThreadPoolExecutor(2) as beside:  # XLA compiles one program while Python traces the next
-        compiling_init = beside.submit(lowered_init.compile, _RUNS_ONCE)
+    traced_init = jax.jit(init, out_shardings=placement.shardings()).trace(keys_of(members), varied, config)
+    state_shape = placement.shapes(traced_init.out_info)
+    # Training takes longest, so it comes first: XLA compiles it while Python lowers and traces the rest.
+    with ThreadPoolExecutor(2) as beside:
         lowered_chunk = jax.jit(chunk, donate_argnums=0).lower(state_shape, varied, config)
         compiling_chunk = beside.submit(lowered_chunk.compile)
+        compiling_init = beside.submit(traced_init.lower().compile, _RUNS_ONCE)
         metrics_shape = placement.shape_by_seed(lowered_chunk.out_info[1])
         replicated = NamedSharding(placement.mesh, EVERYWHERE)
         jitted = jax.jit(diagnose, out_shardings=replicated)
