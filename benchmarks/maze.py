@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
+from statistics import median
 
 import jax
 import jax.numpy as jnp
 
+from benchmarks.beside import Samples, by_turns, run_peer
 from benchmarks.rows import Row, as_array, on_all_devices, rates, seconds_of, take
 from envs import random
 from envs.maze import Maze, maze_levels
@@ -53,6 +55,23 @@ def stepping() -> list[Row]:
     return [
         Row.of("stepping, fresh levels every 16 steps", fresh, "steps/s", 0.47e6, 8e6, 20e6, command),
         Row.of("stepping, the same levels", same, "steps/s", 8.0e6, command=command),
+    ]
+
+
+def peers() -> list[Row]:
+    """Random play with fresh levels, and in the grids of other libraries, by turns; each in its own task."""
+    command = "python -m benchmarks.maze --only peers"
+    calls: dict[str, Callable[[], Samples]] = {
+        name: partial(run_peer, name, "run_stepping.py", name) for name in ("jaxued", "navix", "xminigrid")
+    }
+    found = by_turns({"ours": lambda: {"steps_per_second": stepping_rates(fresh=True)}} | calls)
+    ours = found.pop("ours")["steps_per_second"]
+    return [
+        Row.of(
+            f"stepping, against {name}", ours, "steps/s", median(samples["steps_per_second"]), command=command
+        )
+        for name, samples in found.items()
+        if samples
     ]
 
 
@@ -127,6 +146,7 @@ def whole_levels(size: int) -> Callable[[jax.Array, int], Layout]:
 
 MEASURES: dict[str, Callable[[], list[Row]]] = {
     "stepping": stepping,
+    "peers": peers,
     "generation": generation,
     "styles": styles,
 }
