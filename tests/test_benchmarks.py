@@ -157,7 +157,8 @@ def test_a_peer_that_is_missing_leaves_a_recorded_baseline_and_the_page_says_so(
 
 def test_every_peer_has_its_pins_and_no_index():
     files = list(beside.PEERS.glob("*.txt"))
-    assert {file.stem for file in files} == {"rejax", "stable-baselines3", "sbx"}
+    peers = {"rejax", "stable-baselines3", "sbx", "jaxued", "navix", "xminigrid"}
+    assert {file.stem for file in files} == peers
     for file in files:
         lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
         assert lines and all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+", line) for line in lines), file
