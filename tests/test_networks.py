@@ -129,7 +129,7 @@ def test_attention_and_its_gradients_equal_the_textbook(kernel):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-@pytest.mark.parametrize("samples", [1, 2, 17])
+@pytest.mark.parametrize("samples", [1, 2, 17])  # few columns are turned before the product
 def test_an_affine_map_and_its_gradient_are_those_of_einsum(samples):
     kernel, bias = jax.random.normal(jax.random.key(0), (3, 5)), jnp.arange(5.0)
     x = jax.random.normal(jax.random.key(1), (3, 4, samples))

@@ -64,7 +64,7 @@ matmul.defvjp(_matmul_forward, _matmul_backward)
 def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
     """Adds a bias, [G], to features, [G, ...].
 
-    The gradient is written out, because on a CPU a product with ones is three times as fast as a sum.
+    The gradient is written out, because on a CPU a product with ones is faster than a sum.
     """
     return y + bias.reshape(-1, *(1,) * (y.ndim - 1))
 
