@@ -99,6 +99,8 @@ def take(name: str, measures: dict[str, Measure], description: str) -> None:
     unknown = [name for name in options.only if name not in measures]
     if unknown:
         sys.exit(f"error: no measure is called {unknown[0]!r}; there are {', '.join(measures)}")
+    if not options.page.is_file():
+        sys.exit(f"error: there is no page {options.page} to write the table into")
     take_each({name: measures[name] for name in options.only}, options.out, options.page)
 
 

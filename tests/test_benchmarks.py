@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import beside, comparison
+from benchmarks import beside, comparison, stepping
 from benchmarks.operations import count
 from benchmarks.rows import Row, rates, seconds_by_turns, take, write_page
 
@@ -155,9 +155,20 @@ def test_a_peer_that_is_missing_leaves_a_recorded_baseline_and_the_page_says_so(
     assert page.read_text().count("| 4 (recorded) |") == page.read_text().count("| 4 |") == 1
 
 
+def test_stepping_is_compared_with_what_was_recorded_where_no_peer_is_installed(tmp_path, monkeypatch):
+    monkeypatch.setattr(beside, "PEERS", tmp_path)
+    monkeypatch.setattr(stepping, "NUM_ENVS", 8)
+    monkeypatch.setattr(stepping, "NUM_ROLLOUTS", 2)
+    rows = {row.name: row for measure in stepping.MEASURES.values() for row in measure()}
+    assert {name.rpartition(" ")[2] for name in rows} == set(stepping.RECORDED)
+    for name, row in rows.items():
+        assert row.recorded and row.baseline == stepping.RECORDED[name.rpartition(" ")[2]]
+        assert min(row.samples) > 0
+
+
 def test_every_peer_has_its_pins_and_no_index():
     files = list(beside.PEERS.glob("*.txt"))
-    peers = {"rejax", "stable-baselines3", "sbx", "jaxued", "navix", "xminigrid"}
+    peers = {"rejax", "stable-baselines3", "sbx", "gymnax", "jaxued", "navix", "xminigrid"}
     assert {file.stem for file in files} == peers
     for file in files:
         lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]

@@ -16,6 +16,19 @@ Play = tuple[Callable, Callable, int]
 """`reset(key) -> state`, `step(key, state, action) -> state`, number of actions; of one environment."""
 
 
+def gymnax() -> Play:
+    """CartPole; a state to reset to is drawn at every step."""
+    import gymnax
+
+    env, params = gymnax.make("CartPole-v1")
+
+    def step(key, state, action):
+        observation, state, reward, *_ = env.step(key, state, action, params)
+        return state, (observation.sum(), reward)
+
+    return (lambda key: env.reset(key, params)[1]), step, env.action_space(params).n
+
+
 def jaxued() -> Play:
     """Mazes of 13 x 13, first person; each reset is to a random level, made at every step."""
     jax.tree_map = jax.tree.map  # jaxued 0.0.1 is older than its removal
@@ -65,7 +78,7 @@ def xminigrid() -> Play:
     return (lambda key: env.reset(params, key)), step, env.num_actions(params)
 
 
-LIBRARIES = {each.__name__: each for each in (jaxued, navix, xminigrid)}
+LIBRARIES = {each.__name__: each for each in (gymnax, jaxued, navix, xminigrid)}
 
 
 def main() -> None:
