@@ -105,3 +105,8 @@ class TwoViews:
     def contains(self, x: Views) -> jax.Array:
         """True where both are members: bool []."""
         return self.actor.contains(x.actor) & self.critic.contains(x.critic)
+
+
+def are_vectors(space: Any) -> bool:
+    """Whether members of a space, ours or gymnax's, are vectors."""
+    return len(getattr(space, "shape", None) or ()) == 1

@@ -191,6 +191,8 @@ class Algorithm(NamedTuple):
             another step; None where that is nothing.
         initial_carry: `(B) -> carry` before the first step of an episode, leaves [B, ...]; None, or a
             function that returns it, where the policy has no memory.
+        of_vectors: whether observations are vectors, neither tokens nor grids, and nothing is remembered:
+            such a program is as fast compiled at a lower level.
     """
 
     init: Callable[[jax.Array, Config], TrainState]
@@ -199,6 +201,7 @@ class Algorithm(NamedTuple):
     steps_per_update: Callable[[Config], int]
     diagnose: Callable[[TrainState, Config], Any] | None = None
     initial_carry: Callable[[int], PyTree] | None = None
+    of_vectors: bool = False
 
 
 @runtime_checkable

@@ -38,6 +38,7 @@ from purerl.metrics import Packed, add_up, as_mean, pack
 from purerl.replay import Replay, ReplayState, prioritised, uniform
 from purerl.rollout import Chance, draw_chance, init_actor, step_environments
 from purerl.sharding import num_shards, split_key, sum_across
+from purerl.spaces import are_vectors
 from purerl.types import Algorithm, AxisName, Curriculum, LevelPool, PyTree, TrainState
 
 PRIORITY_FLOOR = 1e-3
@@ -226,4 +227,5 @@ def make_dqn(
         policy=policy,
         steps_per_update=lambda config: config.num_envs * config.num_iterations,
         diagnose=diagnose,
+        of_vectors=are_vectors(env.observation_space(env.default_params)),
     )

@@ -40,6 +40,7 @@ from purerl.normalize import (
 )
 from purerl.rollout import ActorState, init_actor, unroll
 from purerl.sharding import num_shards, split_key, sum_across
+from purerl.spaces import are_vectors
 from purerl.types import Algorithm, AxisName, Curriculum, LevelPool, Metrics, PyTree, TrainState, Transition
 
 
@@ -202,4 +203,8 @@ def make_ppo(
         steps_per_update=lambda config: config.num_envs * config.num_steps,
         diagnose=diagnose,
         initial_carry=network.initial_carry,
+        of_vectors=(
+            are_vectors(env.observation_space(env.default_params))
+            and jax.eval_shape(lambda: network.initial_carry(1)) is None
+        ),
     )

@@ -36,6 +36,7 @@ from purerl.metrics import Packed, as_mean, as_means
 from purerl.returns import gae
 from purerl.rollout import init_actor, unroll
 from purerl.sharding import num_shards, split_key, sum_across
+from purerl.spaces import are_vectors
 from purerl.types import Algorithm, AxisName, Curriculum, PyTree, TrainState
 
 
@@ -205,4 +206,5 @@ def make_pqn(
         policy=policy,
         steps_per_update=lambda config: config.num_envs * config.num_steps,
         diagnose=diagnose,
+        of_vectors=are_vectors(env.observation_space(env.default_params)),
     )
