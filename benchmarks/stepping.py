@@ -84,8 +84,7 @@ def play_rates(env: Any, params: PyTree, draw_pool: DrawPool, fresh: bool = True
             fresh_key, act_key, step_key = jax.random.split(key, 3)
             current = draw_pool(fresh_key, local) if fresh else pool
             actions = draw_actions(act_key, env.action_space(params), (NUM_STEPS, local))
-            step_keys = jax.random.split(step_key, NUM_STEPS)
-            chances = jax.vmap(partial(draw_chance, num_envs=local))(step_keys)
+            chances = draw_chance(step_key, NUM_STEPS, local)
 
             def step(actor: ActorState, inputs: tuple) -> tuple[ActorState, jax.Array]:
                 action, chance = inputs

@@ -11,14 +11,14 @@ from flax import struct
 _LOG_SQRT_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
-def draw_noise(key: jax.Array, space: Any, batch: int) -> jax.Array:
-    """What chance decides in actions of B policies over a space: [B, A], Gumbel (discrete) or Gaussian noise.
+def draw_noise(key: jax.Array, space: Any, *batch: int) -> jax.Array:
+    """What chance decides in actions over a space: [*batch, A], Gumbel (discrete) or Gaussian noise.
 
     Drawn ahead of a loop over steps it costs little: on a CPU, each draw within a loop is a loop itself.
     """
     if hasattr(space, "n"):
-        return jax.random.gumbel(key, (batch, space.n))
-    return jax.random.normal(key, (batch, math.prod(space.shape)))
+        return jax.random.gumbel(key, (*batch, space.n))
+    return jax.random.normal(key, (*batch, math.prod(space.shape)))
 
 
 def act_with(policy: distrax.Distribution, noise: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 
 
-def grid_permutation(key: jax.Array, num_rows: int, num_columns: int, num_rounds: int = 4) -> jax.Array:
-    """A random permutation of the cells of a grid, from a few random numbers for each row and column.
+def grid_permutations(
+    key: jax.Array, count: int, num_rows: int, num_columns: int, num_rounds: int = 4
+) -> jax.Array:
+    """Random permutations of the cells of a grid, each from a few random numbers for each row and column.
 
     Each round moves every cell along its column by an offset that belongs to the column's number, then along
     its row by an offset that belongs to the row's; each move is a bijection, and so is their composition: an
@@ -13,26 +15,29 @@ def grid_permutation(key: jax.Array, num_rows: int, num_columns: int, num_rounds
 
     Args:
         key: a `jax.random.key`.
+        count: how many permutations.
         num_rows: R, at least 1.
         num_columns: C, at least 1.
         num_rounds: rounds of both moves; four mix well.
 
     Returns:
-        int32 [R * C], each of 0 to R * C - 1 once.
+        int32 [count, R * C], each of 0 to R * C - 1 once.
 
     Source: Black and Rogaway 2002, "Ciphers with arbitrary finite domains", section 5.
     """
-    bits = jax.random.bits(key, (num_rounds, num_columns + num_rows))
+    bits = jax.random.bits(key, (count, num_rounds, num_columns + num_rows))
     # The remainder favours small offsets by no more than R or C in 2 ** 32.
-    row_offsets = (bits[:, :num_columns] % num_rows).astype(jnp.int32)
-    column_offsets = (bits[:, num_columns:] % num_columns).astype(jnp.int32)
-    row = jnp.repeat(jnp.arange(num_rows), num_columns)
-    column = jnp.tile(jnp.arange(num_columns), num_rows)
+    row_offsets = (bits[..., :num_columns] % num_rows).astype(jnp.int32)
+    column_offsets = (bits[..., num_columns:] % num_columns).astype(jnp.int32)
+    in_order = jnp.repeat(jnp.arange(num_rows), num_columns), jnp.tile(jnp.arange(num_columns), num_rows)
 
     def move(cell, offsets):
         row_offset, column_offset = offsets
         row = (cell[0] + row_offset[cell[1]]) % num_rows
         return (row, (cell[1] + column_offset[row]) % num_columns), None
 
-    (row, column), _ = jax.lax.scan(move, (row, column), (row_offsets, column_offsets))
-    return row * num_columns + column
+    def permute(offsets):
+        row, column = jax.lax.scan(move, in_order, offsets)[0]
+        return row * num_columns + column
+
+    return jax.lax.map(permute, (row_offsets, column_offsets))

@@ -64,7 +64,7 @@ class Step:
 class Chance:
     """What chance decides in a step of E environments; leaves [..., E].
 
-    Draw it ahead of a loop over steps, under a `vmap`: on a CPU, each draw within the loop is a loop itself.
+    Draw it ahead of a loop over steps: on a CPU, each draw within the loop is a loop itself.
 
     Attributes:
         keys: one for each environment.
@@ -75,10 +75,10 @@ class Chance:
     levels: jax.Array
 
 
-def draw_chance(key: jax.Array, num_envs: int) -> Chance:
-    """Chance in one step of E environments; uses up the key."""
-    keys = jax.random.split(key, num_envs + 1)
-    return Chance(keys=keys[:-1], levels=jax.random.bits(keys[-1], (num_envs,)))
+def draw_chance(key: jax.Array, *shape: int) -> Chance:
+    """Chance in one step of E environments, shape (E,), or in T steps, (T, E); uses up the key."""
+    keys = jax.random.split(key, math.prod(shape) + 1)
+    return Chance(keys=keys[:-1].reshape(shape), levels=jax.random.bits(keys[-1], shape))
 
 
 def init_actor(params: PyTree, pool: LevelPool, key: jax.Array, num_envs: int, stagger: bool) -> ActorState:
@@ -240,7 +240,7 @@ def unroll(
     num_steps: int,
     act: Callable[..., tuple[PyTree, jax.Array, jax.Array, jax.Array]],
     value_of: Callable[[PyTree, PyTree], jax.Array],
-    draw: Callable[[jax.Array], PyTree] = lambda key: key,
+    draw: Callable[[jax.Array, int], PyTree] = jax.random.split,
 ) -> tuple[ActorState, Transition, LevelTrace, Packed]:
     """Rolls a policy out for T steps in E environments.
 
@@ -255,7 +255,7 @@ def unroll(
             carry, leaves [E, ...], is what the policy remembers, None without a memory; `begins`, bool [E],
             says where an episode begins, from before which nothing is to be remembered.
         value_of: `(carry, observations) -> values [B]`, for the successors of truncated episodes.
-        draw: `key -> chance`: what chance decides in `act`, drawn ahead for all steps; by default a key.
+        draw: `(key, T) -> chance`, leaves [T, ...]: what chance decides in `act`; by default a key a step.
 
     Returns:
         The environments, the transitions [T, E, ...], the levels they were played on [T, E], and the
@@ -284,11 +284,9 @@ def unroll(
         return stepped, (transition, result.level, pack(metrics))
 
     act_key, chance_key = jax.random.split(key)
-    act_chance = jax.vmap(draw)(jax.random.split(act_key, num_steps))
-    chance = jax.vmap(draw_chance, (0, None))(jax.random.split(chance_key, num_steps), actor.slot.shape[0])
-    actor, (transitions, levels, metrics) = jax.lax.scan(
-        step, actor, (act_chance, chance, jnp.arange(num_steps))
-    )
+    chance = draw(act_key, num_steps), draw_chance(chance_key, num_steps, actor.slot.shape[0])
+    inputs = (*chance, jnp.arange(num_steps))
+    actor, (transitions, levels, metrics) = jax.lax.scan(step, actor, inputs)
     cut = transitions.truncated.at[-1].set(True)
     next_value = jnp.where(cut, transitions.next_value, jnp.roll(transitions.value, -1, axis=0))
     return actor, dataclasses.replace(transitions, next_value=next_value), levels, add_up(metrics)

@@ -9,7 +9,8 @@ from pathlib import Path
 #   ynn_fusion_type: YNNPACK is faster than XLA at matrix products, and up to 40 times slower at reductions.
 #   host_platform_device_count: one device a core; programs are sharded over them (purerl.train).
 #   backend_extra_options: the tiled emitter takes 16 numbers at a time through the stack; without it a sum of
-#     two arrays is six times as fast.
+#     two arrays is six times as fast. Lower levels of LLVM (purerl.train) unroll loops as the highest does:
+#     where they do not, sums are rounded one way for a seed alone and another for seeds in a loop.
 _SCHEDULER = "--xla_cpu_enable_concurrency_optimized_scheduler"
 _YNN_FUSION = "--xla_cpu_experimental_ynn_fusion_type"
 _DEVICE_COUNT = "--xla_force_host_platform_device_count"
@@ -27,7 +28,7 @@ def configure() -> None:
         _SCHEDULER: "false",
         _YNN_FUSION: "LIBRARY_FUSION_TYPE_DOT",
         _DEVICE_COUNT: str(num_cores()),
-        _EXTRA: "xla_cpu_disable_tiled_emitter",
+        _EXTRA: "xla_cpu_disable_tiled_emitter,-unroll-threshold-default=300",
     }
     if version("jaxlib") < "0.10":  # an unknown flag would abort the process
         flags.pop(_YNN_FUSION)

@@ -110,4 +110,5 @@ def test_flags_that_the_user_has_set_are_kept(monkeypatch):
     assert flags.count("--xla_force_host_platform_device_count=3") == 1
     assert sum("device_count" in flag for flag in flags) == 1
     assert "--xla_cpu_enable_concurrency_optimized_scheduler=false" in flags
-    assert "--xla_backend_extra_options=xla_cpu_disable_tiled_emitter" in flags
+    options = "xla_cpu_disable_tiled_emitter,-unroll-threshold-default=300"
+    assert f"--xla_backend_extra_options={options}" in flags

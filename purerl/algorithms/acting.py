@@ -84,9 +84,9 @@ def spread_rates(rate: jax.Array, spread: jax.Array | float, num_envs: int) -> j
     return rate ** (1.0 + spread * jnp.linspace(0.0, 1.0, num_envs))
 
 
-def draw_exploration(key: jax.Array, num_envs: int) -> jax.Array:
-    """What chance decides where E environments explore: numbers in [0, 1), float32 [2, E]."""
-    return jax.random.uniform(key, (2, num_envs))
+def draw_exploration(key: jax.Array, *shape: int) -> jax.Array:
+    """What chance decides where environments explore: numbers in [0, 1), float32 [..., 2, E]."""
+    return jax.random.uniform(key, (*shape[:-1], 2, shape[-1]))
 
 
 def explore(value: jax.Array, chance: jax.Array, rate: jax.Array | float) -> jax.Array:

@@ -78,16 +78,13 @@ def draw_ahead(
     actor: Actor, key: jax.Array, config: DQNConfig, axis_name: AxisName
 ) -> tuple[jax.Array, Chance, PyTree]:
     """What chance decides in an update: exploring and environments [rounds, k, ...], draws [rounds, ...]."""
-    rounds = config.num_iterations // config.learn_every
+    rounds, num_envs = config.num_iterations // config.learn_every, actor.environments.slot.shape[0]
     explore_key, chance_key, draw_key = jax.random.split(key, 3)
-    num_envs = actor.environments.slot.shape[0]
     num_samples = config.num_gradient_steps * config.batch_size // num_shards(axis_name)
-    explorations = jax.vmap(jax.vmap(partial(draw_exploration, num_envs=num_envs)))
-    chances = jax.vmap(jax.vmap(partial(draw_chance, num_envs=num_envs)))
     draws = jax.vmap(lambda key: replay_of(config).draw(actor.replay, key, num_samples))
     return (
-        explorations(jax.random.split(explore_key, (rounds, config.learn_every))),
-        chances(jax.random.split(chance_key, (rounds, config.learn_every))),
+        draw_exploration(explore_key, rounds, config.learn_every, num_envs),
+        draw_chance(chance_key, rounds, config.learn_every, num_envs),
         draws(jax.random.split(draw_key, rounds)),
     )
 

@@ -1,7 +1,6 @@
 """Epochs of gradient steps over the samples of one rollout, for learners that keep no older experience."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
 import jax
@@ -10,7 +9,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from purerl.metrics import Packed, add_up, as_mean
-from purerl.permutation import grid_permutation
+from purerl.permutation import grid_permutations
 from purerl.sharding import mean_across
 from purerl.types import AxisName, PyTree
 
@@ -88,8 +87,7 @@ def gradient_epochs(
         metrics = add_up(metrics) | {"gradient_norm": as_mean(optax.tree.norm(gradient))}
         return (unravel(flat_params), flat_params, optimizer_state), metrics
 
-    shuffle = partial(grid_permutation, num_rows=rows, num_columns=columns)
-    index = jax.lax.map(shuffle, jax.random.split(key, config.num_epochs)).reshape(-1, minibatch)
+    index = grid_permutations(key, config.num_epochs, rows, columns).reshape(-1, minibatch)
     carry, metrics = jax.lax.scan(step, (params, flat_params, optimizer_state), index)
     params, _, optimizer_state = carry
     return params, optimizer_state, add_up(metrics)

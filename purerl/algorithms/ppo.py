@@ -81,8 +81,8 @@ def collect(
 ) -> tuple[ActorState, Transition, LevelTrace, Packed]:
     """Rolls the policy out; what comes back is that of `purerl.rollout.unroll`."""
 
-    def draw(key):
-        return draw_noise(key, env.action_space(config.env_params), actor.slot.shape[0])
+    def draw(key, num_steps):
+        return draw_noise(key, env.action_space(config.env_params), num_steps, actor.slot.shape[0])
 
     def act(carry, observation, begins, noise):
         inputs = (carry, seen(learner, observation), begins)

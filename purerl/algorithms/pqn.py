@@ -154,7 +154,7 @@ def make_pqn(
             num_steps=config.num_steps,
             act=act,
             value_of=lambda carry, observation: network.apply(learner.params, observation).max(0),
-            draw=lambda key: draw_exploration(key, state.actor.slot.shape[0]),
+            draw=lambda key, num_steps: draw_exploration(key, num_steps, state.actor.slot.shape[0]),
         )
         # With max_a Q as the value of a state, advantage + value is the lambda-return above.
         advantage = gae(

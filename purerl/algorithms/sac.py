@@ -46,7 +46,7 @@ def replay_of(config: SACConfig) -> Replay:
 
 def example_experience(env: Any, params: PyTree, network: Any) -> Experience:
     """What one step of one environment leaves in the replay: shapes and dtypes, without values."""
-    action = jax.eval_shape(lambda: random_actions(jax.random.key(0), 1, network)[0])
+    action = jax.eval_shape(lambda: random_actions(jax.random.key(0), network))
     return dataclasses.replace(acting.example_experience(env, params), action=action)
 
 
@@ -71,11 +71,11 @@ def to_bounds(action: jax.Array, space: Any, periodic: bool = False) -> jax.Arra
     return space.low + (space.high - space.low) * 0.5 * (action + 1.0)
 
 
-def random_actions(key: jax.Array, num_envs: int, network: Any) -> jax.Array:
-    """Uniform actions in the form that the policy gives them: float32 [E, A] in [-1, 1], or int32 [E]."""
+def random_actions(key: jax.Array, network: Any, *shape: int) -> jax.Array:
+    """Uniform actions as the policy gives them: float32 [*shape, A] in [-1, 1], or int32 [*shape]."""
     if network.discrete:
-        return jax.random.randint(key, (num_envs,), 0, network.action_size)
-    return jax.random.uniform(key, (num_envs, network.action_size), minval=-1.0, maxval=1.0)
+        return jax.random.randint(key, shape, 0, network.action_size)
+    return jax.random.uniform(key, (*shape, network.action_size), minval=-1.0, maxval=1.0)
 
 
 def make_sac(
@@ -148,13 +148,13 @@ def make_sac(
         # Not the rows in the replay: shards may differ in them, and would wait for each other for ever.
         number = jnp.arange(1.0, config.num_iterations + 1)
         steps = (state.num_updates.astype(jnp.float32) * config.num_iterations + number) * config.num_envs
-        keys = jax.random.split(run_key, (4, config.num_iterations))
-        num_envs = state.actor.environments.slot.shape[0]
+        keys = jax.random.split(run_key, (2, config.num_iterations + 1))
+        shape = config.num_iterations, state.actor.environments.slot.shape[0]
         inputs = (
-            keys[0],
-            jax.vmap(partial(random_actions, num_envs=num_envs, network=network))(keys[1]),
-            jax.vmap(partial(draw_chance, num_envs=num_envs))(keys[2]),
-            keys[3],
+            keys[0, 1:],
+            random_actions(keys[0, 0], network, *shape),
+            draw_chance(keys[1, 0], *shape),
+            keys[1, 1:],
             steps,
         )
         carry, (metrics, trace) = jax.lax.scan(

@@ -118,7 +118,7 @@ def test_a_rollout_keeps_the_true_successor_and_goes_on_with_a_new_episode(env):
         pool_key, actor_key, key = jax.random.split(key, 3)
         pool = make_pool(env, params, pool_key, num_envs)
         actor = init_actor(params, pool, actor_key, num_envs, stagger=False)
-        chances = jax.vmap(draw_chance, (0, None))(jax.random.split(key, 2 * limit), num_envs)
+        chances = draw_chance(key, 2 * limit, num_envs)
 
         def step(actor, chance):
             action = jnp.arange(num_envs) % env.num_actions
