@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from purerl.networks.convolution import NEIGHBOURS, convolve, shifted
-from purerl.networks.layers import Dense, activate, matmul, orthogonal
+from purerl.networks.layers import Dense, Layer, activate, matmul, orthogonal
 from purerl.networks.propagation import propagate
 
 AGENT_CHANNEL = 1
@@ -33,7 +33,7 @@ def to_grid(observation: jax.Array) -> jax.Array:
     return jnp.transpose(observation, (3, 1, 2, 0)).astype(jnp.float32)
 
 
-class Conv(nn.Module):
+class Conv(Layer):
     """A 3 x 3 convolution that keeps the size of the grid: [C, H, W, B] -> [features, H, W, B].
 
     Attributes:
@@ -124,7 +124,7 @@ class ResidualConvEncoder(nn.Module):
         return GridReadout(self.width, self.activation, self.readout)(x, grid[AGENT_CHANNEL])
 
 
-class RecurrentConvEncoder(nn.Module):
+class RecurrentConvEncoder(Layer):
     r"""One convolution iterated k times with the input recalled in each; k is no part of the parameters.
 
     .. math::
@@ -162,7 +162,7 @@ class RecurrentConvEncoder(nn.Module):
         return GridReadout(self.width, self.activation, self.readout)(hidden, grid[AGENT_CHANNEL])
 
 
-class PropagationEncoder(nn.Module):
+class PropagationEncoder(Layer):
     """Values spread from cell to cell, in the same way k times; the agent looks at those of its neighbours.
 
     What a cell is worth by itself and what it costs to cross are learnt from the cell and its surroundings;

@@ -5,6 +5,8 @@ times faster when that axis is the batch. On a GPU the layout costs nothing.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -88,7 +90,18 @@ def orthogonal(scale: float = 1.0) -> nn.initializers.Initializer:
     return nn.initializers.orthogonal(scale)
 
 
-class Dense(nn.Module):
+class Layer(nn.Module):
+    """A module with parameters of its own."""
+
+    @nn.nowrap
+    def param(self, name: str, init_fn: Callable[..., jax.Array], *arguments: Any, **named: Any) -> jax.Array:
+        """As in flax, which traces the initialiser anew wherever the parameter is used, to compare shapes."""
+        if self.has_variable("params", name):
+            return self.get_variable("params", name)
+        return super().param(name, init_fn, *arguments, **named)
+
+
+class Dense(Layer):
     """An affine map of the features: [F, ...] -> [features, ...].
 
     Attributes:
@@ -112,7 +125,7 @@ class Dense(nn.Module):
         return y
 
 
-class LayerNorm(nn.Module):
+class LayerNorm(Layer):
     """Normalises the features of each sample (Ba et al. 2016, arXiv:1607.06450): [F, ...] -> [F, ...]."""
 
     epsilon: float = 1e-5

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from purerl.networks.layers import Dense, LayerNorm
+from purerl.networks.layers import Dense, Layer, LayerNorm
 from purerl.networks.probing import residual_ratio, tell
 
 Complex = tuple[jax.Array, jax.Array]
@@ -39,7 +39,7 @@ def linear_recurrence(decay: Complex, inputs: Complex, start: Complex) -> Comple
     return jax.lax.associative_scan(combine, (decay, (first[0], first[1])), axis=1)[1]
 
 
-class LinearRecurrentUnit(nn.Module):
+class LinearRecurrentUnit(Layer):
     r"""One layer: a diagonal linear recurrence within a residual branch.
 
     .. math::

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from purerl.networks.layers import Dense, orthogonal
+from purerl.networks.layers import Dense, Layer, orthogonal
 from purerl.types import PyTree
 
 
@@ -53,7 +53,7 @@ def forget(carry: PyTree, begins: jax.Array) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.where(begins, 0.0, leaf), carry)
 
 
-class GRU(nn.Module):
+class GRU(Layer):
     r"""Gated recurrent units.
 
     .. math::
@@ -95,7 +95,7 @@ class GRU(nn.Module):
         return hidden, hidden
 
 
-class LSTM(nn.Module):
+class LSTM(Layer):
     r"""Long short-term memory.
 
     .. math::

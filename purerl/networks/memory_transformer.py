@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from purerl.networks.layers import Dense, LayerNorm, matmul, orthogonal
+from purerl.networks.layers import Dense, Layer, LayerNorm, matmul, orthogonal
 from purerl.networks.memory_attention import attend_to_past, gather_past, weigh_past
 from purerl.networks.probing import attention_entropy, residual_ratio, tell
 
@@ -57,7 +57,7 @@ def sinusoids(num_distances: int, width: int) -> jax.Array:
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)])[:width]
 
 
-class Gate(nn.Module):
+class Gate(Layer):
     r"""A gated recurrent unit in the place of a residual connection: x [W, ...], y [W, ...] -> [W, ...].
 
     .. math::
@@ -83,7 +83,7 @@ class Gate(nn.Module):
         return x + update * (jnp.tanh(from_y[2 * width :] + fresh) - x)
 
 
-class GatedLayer(nn.Module):
+class GatedLayer(Layer):
     """Attention to the past and a feed-forward network, each normalised before and gated behind."""
 
     width: int
