@@ -37,6 +37,14 @@ def act_with(policy: distrax.Distribution, noise: jax.Array) -> tuple[jax.Array,
     return action, policy.log_prob(action)
 
 
+def entropy_of(policy: distrax.Distribution) -> jax.Array:
+    """Entropy of B policies, float32 [B], as distrax has it, which normalises normalised logits once more."""
+    if not isinstance(policy, distrax.Categorical):
+        return policy.entropy()
+    log_probs = jnp.where(jnp.isneginf(policy.logits), 0.0, policy.logits)
+    return -(jnp.exp(policy.logits) * log_probs).sum(-1)
+
+
 def log_derivative_of_tanh(x: jax.Array) -> jax.Array:
     r"""Logarithm of the derivative of tanh, :math:`\log(1 - \tanh^2 x) = 2 (\log 2 - x - \log(1 + e^{-2x}))`.
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnax.environments import spaces
 
-from purerl.distributions import TanhNormal, act_with, draw_noise, log_derivative_of_tanh
+from purerl.distributions import TanhNormal, act_with, draw_noise, entropy_of, log_derivative_of_tanh
 
 
 def test_the_logarithm_of_the_derivative_keeps_its_digits():
@@ -79,3 +79,18 @@ def test_noise_that_is_drawn_ahead_gives_what_the_policy_draws_itself(discrete):
         action, log_prob = act_with(policy, draw_noise(key, space, 5))
         np.testing.assert_allclose(action, expected, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(log_prob, expected_log_prob, rtol=1e-5, atol=1e-5)
+
+
+def test_entropy_and_its_gradient_are_those_of_distrax():
+    logits = 3.0 * jax.random.normal(jax.random.key(0), (5, 4))
+
+    def of(entropy):
+        return lambda logits: entropy(distrax.Categorical(logits=logits)).sum()
+
+    ours, theirs = of(entropy_of), of(lambda policy: policy.entropy())
+    np.testing.assert_allclose(ours(logits), theirs(logits), rtol=1e-6)
+    np.testing.assert_allclose(jax.grad(ours)(logits), jax.grad(theirs)(logits), atol=1e-6)
+    never = entropy_of(distrax.Categorical(logits=jnp.array([0.0, 0.0, -jnp.inf])))
+    np.testing.assert_allclose(never, jnp.log(2.0), rtol=1e-6)
+    gaussian = distrax.MultivariateNormalDiag(jnp.zeros((5, 2)), jnp.ones((5, 2)))
+    np.testing.assert_array_equal(entropy_of(gaussian), gaussian.entropy())

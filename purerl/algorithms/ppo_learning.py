@@ -13,6 +13,7 @@ from purerl.algorithms.epochs import gradient_epochs
 from purerl.algorithms.grpo import group_advantage
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.diagnostics import keep_gradient
+from purerl.distributions import entropy_of
 from purerl.levels import LevelTrace, level_outcome
 from purerl.metrics import Packed, as_means
 from purerl.normalize import Moments, update_moments
@@ -130,7 +131,7 @@ def ppo_loss(network: Any, params: PyTree, batch: Batch, config: PPOConfig) -> t
     log_ratio = policy.log_prob(batch.action) - batch.log_prob
     policy_loss = losses.clipped_surrogate(log_ratio, batch.advantage, config.clip)
     value_loss = losses.clipped_value_loss(value, batch.value, batch.target, config.value_clip)
-    entropy = policy.entropy()
+    entropy = entropy_of(policy)
     value_coefficient = 0.0 if config.group_size else config.value_coefficient
     loss = policy_loss + value_coefficient * value_loss - config.entropy_coefficient * entropy
     metrics = {
