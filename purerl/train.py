@@ -16,7 +16,7 @@ from purerl.types import Algorithm, AxisName, Config, TrainState
 
 # LLVM's highest level copies loops for each case of a condition within, and unrolls longer ones. Where tokens
 # or grids are seen, programs are half as fast without; others only compile faster (docs/performance.md).
-_OF_VECTORS: Any = {"xla_backend_optimization_level": 1}
+_LOWER_LEVEL: Any = {"xla_backend_optimization_level": 1}
 # Compiling without optimisation takes a third of the time, and is the better deal for what runs once.
 _RUNS_ONCE: Any = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 MakeAlgorithm = Callable[[AxisName], Algorithm]
@@ -222,8 +222,8 @@ def build_program(
     # Training takes longest, so it comes first: XLA compiles it while Python lowers and traces the rest.
     with ThreadPoolExecutor(2) as beside:
         lowered_chunk = jax.jit(chunk, donate_argnums=0).lower(state_shape, varied, config)
-        lower_level = algorithm.of_vectors and jax.default_backend() == "cpu"
-        compiling_chunk = beside.submit(lowered_chunk.compile, _OF_VECTORS if lower_level else None)
+        lower_level = algorithm.lower_level and jax.default_backend() == "cpu"
+        compiling_chunk = beside.submit(lowered_chunk.compile, _LOWER_LEVEL if lower_level else None)
         compiling_init = beside.submit(traced_init.lower().compile, _RUNS_ONCE)
         metrics_shape = placement.shape_by_seed(lowered_chunk.out_info[1])
         replicated = NamedSharding(placement.mesh, EVERYWHERE)

@@ -191,8 +191,8 @@ class Algorithm(NamedTuple):
             another step; None where that is nothing.
         initial_carry: `(B) -> carry` before the first step of an episode, leaves [B, ...]; None, or a
             function that returns it, where the policy has no memory.
-        of_vectors: whether observations are vectors, neither tokens nor grids, and nothing is remembered:
-            such a program is as fast compiled at a lower level.
+        lower_level: whether training may be compiled at a lower level: as fast, and a seed alone has the
+            bits that it has among others.
     """
 
     init: Callable[[jax.Array, Config], TrainState]
@@ -201,7 +201,7 @@ class Algorithm(NamedTuple):
     steps_per_update: Callable[[Config], int]
     diagnose: Callable[[TrainState, Config], Any] | None = None
     initial_carry: Callable[[int], PyTree] | None = None
-    of_vectors: bool = False
+    lower_level: bool = False
 
 
 @runtime_checkable

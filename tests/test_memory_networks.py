@@ -104,6 +104,9 @@ def test_distances_become_keys():
     # Two steps after two remembered ones: step t sees keys t, t + 1 and t + 2, the last is itself.
     by_distance = jnp.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
     np.testing.assert_array_equal(to_key_order(by_distance, 4), [[1, 2, 3, 0], [0, 4, 5, 6]])
+    gradient = jnp.array([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]])
+    back = jax.vjp(lambda x: to_key_order(x, 4), by_distance)[1](gradient)[0]
+    np.testing.assert_array_equal(back, [[1, 2, 3], [6, 7, 8]])
 
 
 def test_a_linear_recurrence_is_solved_as_a_loop_would():

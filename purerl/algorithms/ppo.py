@@ -203,7 +203,7 @@ def make_ppo(
         steps_per_update=lambda config: config.num_envs * config.num_steps,
         diagnose=diagnose,
         initial_carry=network.initial_carry,
-        of_vectors=(
+        lower_level=(
             are_vectors(env.observation_space(env.default_params))
             and jax.eval_shape(lambda: network.initial_carry(1)) is None
         ),

@@ -206,5 +206,5 @@ def make_pqn(
         policy=policy,
         steps_per_update=lambda config: config.num_envs * config.num_steps,
         diagnose=diagnose,
-        of_vectors=are_vectors(env.observation_space(env.default_params)),
+        lower_level=are_vectors(env.observation_space(env.default_params)),
     )

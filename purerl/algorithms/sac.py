@@ -33,7 +33,6 @@ from purerl.metrics import Packed, add_up, as_mean
 from purerl.replay import Experience, Replay, uniform
 from purerl.rollout import draw_chance, init_actor, step_environments
 from purerl.sharding import num_shards, split_key, sum_across
-from purerl.spaces import are_vectors
 from purerl.types import Algorithm, AxisName, Curriculum, LevelPool, PyTree, TrainState
 
 
@@ -194,5 +193,4 @@ def make_sac(
         diagnose=lambda state, config: sum_across(
             diagnose(network, state.learner, state.actor.environments.observation), axis_name
         ),
-        of_vectors=are_vectors(env.observation_space(env.default_params)),
     )

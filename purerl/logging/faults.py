@@ -131,8 +131,12 @@ def too_high_learning_rate(run: Run, kl: np.ndarray, entropy: np.ndarray) -> Fin
 
 
 def failing_critic(run: Run, explained: np.ndarray, variance: np.ndarray | None) -> Finding:
-    """The critic is much worse than a constant although returns differ; its first chunk does not count."""
-    sounds = (explained[-1] < _EXPLAINED_VARIANCE) & (run.chunks > 1)
+    """The critic is much worse than a constant although returns differ, and gets no better.
+
+    Its first chunk does not count; one that starts far off and comes nearer from chunk to chunk is learning.
+    """
+    rises = explained[-1] > explained[-2:][0]
+    sounds = (explained[-1] < _EXPLAINED_VARIANCE) & (run.chunks > 1) & ~rises
     if variance is None:
         return sounds, lambda seed: f"explained variance {explained[-1, seed]:.2f}"
     sounds &= variance[-1] > np.maximum(_LOST_VARIANCE * _most(variance), _NO_VARIANCE)

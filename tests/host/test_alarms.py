@@ -83,6 +83,13 @@ def test_a_level_is_told_in_the_chunk_that_reaches_it_and_only_once(name, value,
     assert sentence.startswith(finding)
 
 
+def test_a_critic_that_starts_far_off_and_comes_nearer_is_not_told():
+    rising = {"explained_variance": lambda chunk: min(-3.0 + 0.5 * chunk, 0.9)}
+    assert told(lines(**rising)) == []
+    stuck = {"explained_variance": lambda chunk: min(-3.0 + 0.5 * chunk, -1.0)}
+    assert [chunk for chunk, _ in told(lines(**stuck))] == [5]
+
+
 COURSES = [
     # The usual KL is about 0.01: 0.09 is more than 8 times as much; two chunks in a row, the second is 13.
     ({"approx_kl": 0.09}, 12, 13, "exploding KL: 0.090 where 0.010 was usual. "),
