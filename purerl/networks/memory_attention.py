@@ -11,8 +11,6 @@ Source: Dai et al. 2019 (arXiv:1901.02860), section 3.3.
 Axes: W width, H heads, D width of a head, T time, M past steps, S = M + T, B samples.
 """
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 
@@ -39,7 +37,6 @@ def _softmax_backward(weights, gradient):
 softmax.defvjp(_softmax_forward, _softmax_backward)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
 def to_key_order(by_distance: jax.Array, num_keys: int) -> jax.Array:
     """Moves what is known of each distance to the key at that distance.
 
@@ -53,25 +50,10 @@ def to_key_order(by_distance: jax.Array, num_keys: int) -> jax.Array:
         [..., T, S].
     """
     *batch, steps, distances = by_distance.shape
-    # In rows of S + 1 entries read as rows of S, each row begins one entry later than the one before. To join
-    # them with zeros moves whole rows, where a pad asks at each number whether it lies outside.
-    zeros = jnp.zeros((*batch, steps, num_keys + 1 - distances))
-    flat = jnp.concatenate([by_distance, zeros], axis=-1).reshape(*batch, steps * (num_keys + 1))
+    padding = [(0, 0)] * (len(batch) + 1) + [(0, num_keys + 1 - distances)]
+    # In rows of S + 1 entries read as rows of S, each row begins one entry later than the one before.
+    flat = jnp.pad(by_distance, padding).reshape(*batch, steps * (num_keys + 1))
     return flat[..., : steps * num_keys].reshape(*batch, steps, num_keys)
-
-
-def _to_key_order_forward(by_distance, num_keys):
-    return to_key_order(by_distance, num_keys), None
-
-
-def _to_key_order_backward(num_keys, _, gradient):
-    *batch, steps, _ = gradient.shape
-    flat = gradient.reshape(*batch, steps * num_keys)
-    rows = jnp.concatenate([flat, jnp.zeros((*batch, steps))], axis=-1).reshape(*batch, steps, num_keys + 1)
-    return (rows[..., : num_keys - steps + 1],)
-
-
-to_key_order.defvjp(_to_key_order_forward, _to_key_order_backward)
 
 
 def attend_to_past(

@@ -131,8 +131,7 @@ class GatedLayer(Layer):
         heads, shape = self.biases.shape[1:], x.shape[1:]
         every = jnp.concatenate([past, normed], axis=1)
         query = self.query(normed).reshape(*heads, *shape)
-        projected = matmul(jnp.concatenate(self.past, axis=1), every)
-        key, value = projected.reshape(2, *heads, *every.shape[1:])
+        key, value = (matmul(kernel, every).reshape(*heads, *every.shape[1:]) for kernel in self.past)
         positions = self._positions(past.shape[1] + 1)
         return self._out(x, attend_to_past(query, key, value, positions, self.biases, age))
 
