@@ -12,8 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from benchmarks.rows import ROOT, Row, as_array, rates, run_script, seconds_of, stepper, take
-from benchmarks.stepping import play_rates
+from benchmarks.rows import ROOT, Row, as_array, on_all_devices, rates, run_script, seconds_of, stepper, take
 from envs.bikkle import PROTOCOLS, Bikkle
 from envs.bikkle import scripted as controllers
 from envs.bikkle.protocols import protocol_params
@@ -21,6 +20,7 @@ from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.evaluate import summarize
 from purerl.levels import make_pool
 from purerl.networks import NetworkConfig, make_actor_critic
+from purerl.rollout import draw_chance, init_actor, step_environments
 from purerl.train import build_program, usable_devices
 
 SCRIPT = "experiments/ppo_bikkle.py"
@@ -40,8 +40,27 @@ FIRST_TOUCH_FLOORS = {"target": (3.7, 4.0, 3.60), "none": (2.5, 2.7, 2.56)}
 
 def stepping() -> list[Row]:
     """The bare arena: 1,024 environments, 4 pellets, tokens, random actions, resets from a pool."""
-    env, params = Bikkle(max_pellets=4), as_array(PROTOCOLS["continuing_4"].params)
-    rate = play_rates(env, params, partial(make_pool, env, params), fresh=False)
+    num_envs, num_steps = 1024, 1000
+    env = Bikkle(max_pellets=4)
+    params = as_array(PROTOCOLS["continuing_4"].params)
+    local = num_envs // jax.local_device_count()
+
+    def run(keys):
+        age_key, pool_key, run_key = jax.random.split(keys[0], 3)
+        pool = make_pool(env, params, pool_key, local)
+        actor = init_actor(params, pool, age_key, local, stagger=True)
+
+        def step(actor, key):
+            act_key, step_key = jax.random.split(key)
+            action = jax.random.uniform(act_key, (local, 2), minval=-1.0, maxval=1.0)
+            actor, result, _ = step_environments(
+                env, params, actor, pool, action, draw_chance(step_key, local)
+            )
+            return actor, result.reward.sum() + sum(leaf.sum() for leaf in jax.tree.leaves(actor.observation))
+
+        return jax.lax.scan(step, actor, jax.random.split(run_key, num_steps))[1].sum()[None]
+
+    rate = rates(num_envs * num_steps, seconds_of(on_all_devices(run)))
     command = "python -m benchmarks.bikkle --only stepping"
     return [Row.of("arena stepping", rate, "steps/s", 9200, 1e6, 4e6, command)]
 
