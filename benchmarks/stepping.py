@@ -83,7 +83,7 @@ def play_rates(env: Any, params: PyTree, draw_pool: DrawPool, fresh: bool = True
         def rollout(actor: ActorState, key: jax.Array) -> tuple[ActorState, jax.Array]:
             fresh_key, act_key, step_key = jax.random.split(key, 3)
             current = draw_pool(fresh_key, local) if fresh else pool
-            actions = draw_actions(act_key, env.action_space(params), (NUM_STEPS, local))
+            actions = draw_actions(act_key, env.num_actions, (NUM_STEPS, local))
             chances = draw_chance(step_key, NUM_STEPS, local)
 
             def step(actor: ActorState, inputs: tuple) -> tuple[ActorState, jax.Array]:
@@ -100,13 +100,9 @@ def play_rates(env: Any, params: PyTree, draw_pool: DrawPool, fresh: bool = True
     return rates(NUM_ENVS * NUM_STEPS * NUM_ROLLOUTS, seconds_of(on_all_devices(run), repeats=15))
 
 
-def draw_actions(key: jax.Array, space: Any, shape: tuple[int, ...]) -> jax.Array:
-    """Uniformly random actions; of up to 256 discrete ones that divide 256 evenly, by a byte each."""
-    if not hasattr(space, "n"):
-        return jax.random.uniform(key, (*shape, *space.shape), minval=space.low, maxval=space.high)
-    if 256 % space.n:
-        return jax.random.randint(key, shape, 0, space.n)
-    return (jax.random.bits(key, shape, jnp.uint8) % space.n).astype(jnp.int32)
+def draw_actions(key: jax.Array, num_actions: int, shape: tuple[int, ...]) -> jax.Array:
+    """Uniformly random actions, by a byte each; their number has to divide 256."""
+    return (jax.random.bits(key, shape, jnp.uint8) % num_actions).astype(jnp.int32)
 
 
 MEASURES = {"mazes": mazes, "cartpole": cartpole}
