@@ -94,7 +94,7 @@ class Layer(nn.Module):
     """A module with parameters of its own."""
 
     @nn.nowrap
-    def param(self, name: str, init_fn: Callable[..., jax.Array], *arguments: Any, **named: Any) -> jax.Array:
+    def param(self, name: str, init_fn: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """As in flax, which traces the initialiser anew wherever the parameter is used, to compare shapes."""
         if self.has_variable("params", name):
             return self.get_variable("params", name)
