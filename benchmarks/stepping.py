@@ -29,7 +29,7 @@ def mazes() -> list[Row]:
     """Mazes of 9 x 9 with fresh levels every 16 steps, and the grids of jaxued, navix and xminigrid."""
     env = Maze()
     ours = partial(play_rates, env, as_array(env.default_params), maze_pool(env))
-    return beside("mazes", ours, "jaxued", "navix", "xminigrid")
+    return against_each("mazes", ours, "jaxued", "navix", "xminigrid")
 
 
 def cartpole() -> list[Row]:
@@ -38,10 +38,10 @@ def cartpole() -> list[Row]:
 
     env, params = gymnax.make("CartPole-v1")
     ours = partial(play_rates, env, as_array(params), partial(make_pool, env, as_array(params)))
-    return beside("cartpole", ours, "gymnax")
+    return against_each("cartpole", ours, "gymnax")
 
 
-def beside(measure: str, ours: Callable[[], list[float]], *libraries: str) -> list[Row]:
+def against_each(measure: str, ours: Callable[[], list[float]], *libraries: str) -> list[Row]:
     """A row for each library, which all take turns with ours."""
     calls: dict[str, Callable[[], Samples]] = {"ours": lambda: {"steps_per_second": ours()}}
     calls |= {name: partial(run_peer, name, "run_stepping.py", name) for name in libraries}

@@ -1,4 +1,4 @@
-"""Runs of one small PPO on several devices, for `test_sharding.py`: `python sharded_runs.py ROOM`."""
+"""Small runs on several devices, for `test_sharding.py`: `python sharded_runs.py ROOM`."""
 
 import sys
 from functools import partial
@@ -10,25 +10,45 @@ import numpy as np
 from probes import ActionFollowsCue
 
 from purerl import checkpoint
+from purerl.algorithms.dqn import make_dqn
+from purerl.algorithms.dqn_config import DQNConfig
 from purerl.algorithms.ppo import PPOConfig, make_ppo
-from purerl.networks import NetworkConfig, make_actor_critic
+from purerl.algorithms.pqn import make_pqn
+from purerl.algorithms.pqn_config import PQNConfig
+from purerl.networks import NetworkConfig, QNetworkConfig, make_actor_critic, make_q_network
 from purerl.runtime import enable_compilation_cache
 from purerl.train import build_program
 
 ENV = ActionFollowsCue(num_actions=2)
 NETWORK = make_actor_critic(ENV, ENV.default_params, "mlp", NetworkConfig(width=8, head_width=0))
-CONFIG = PPOConfig(
-    num_envs=16, num_steps=8, num_minibatches=4, microbatch_size=0, env_params=ENV.default_params
+SIZES = {"num_envs": 16, "num_steps": 8, "num_minibatches": 4, "microbatch_size": 0}
+PPO = partial(make_ppo, ENV, NETWORK), PPOConfig(**SIZES, env_params=ENV.default_params)
+
+
+def by_value(make):
+    """As `PPO`, for an algorithm that learns values of actions."""
+    return partial(make, ENV, make_q_network(ENV, ENV.default_params, "mlp", QNetworkConfig(width=64)))
+
+
+PQN = by_value(make_pqn), PQNConfig(**SIZES, env_params=ENV.default_params)
+DQN = (
+    by_value(make_dqn),
+    DQNConfig(
+        num_envs=16,
+        num_iterations=8,
+        learn_every=2,
+        capacity=512,
+        warmup_steps=64,
+        env_params=ENV.default_params,
+    ),
 )
 
 
-def program_on(count, **options):
-    """Four chunks of one update, on the first `count` devices."""
+def program_on(count, algorithm=PPO, **options):
+    """Four chunks of 128 steps, on the first `count` devices."""
     devices = jax.devices()[:count]
     with mock.patch("jax.devices", lambda: devices):
-        return build_program(
-            partial(make_ppo, ENV, NETWORK), CONFIG, total_steps=4 * 128, target_chunks=4, **options
-        )
+        return build_program(*algorithm, total_steps=4 * 128, target_chunks=4, **options)
 
 
 def advance(program, state, num_chunks):
@@ -61,6 +81,10 @@ def main(room):
     dealt, looped = (advance(each, each.init(), 4)[:2] for each in (seeds, together))
     same(dealt, looped)
     same(jax.tree.map(lambda leaf: leaf[5:6], looped), by_itself)
+    for algorithm in (PQN, DQN):
+        alone, looped = (program_on(1, algorithm, **which) for which in ({"seed": 5}, {"num_seeds": 6}))
+        by_itself, among = (advance(each, each.init(), 4)[:2] for each in (alone, looped))
+        same(by_itself, jax.tree.map(lambda leaf: leaf[5:6], among))
 
     found = {}
     for count in (8, 2):

@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
+from flax.errors import FlaxError
 
 from envs.bikkle import Bikkle
 from purerl.networks import NetworkConfig, make_actor_critic
 from purerl.networks.attention import attend, attention_pool
-from purerl.networks.layers import add_bias, matmul
+from purerl.networks.layers import Layer, add_bias, matmul
 from purerl.types import TokenGroup
 
 CONFIGS = {
@@ -139,6 +141,22 @@ def test_an_affine_map_and_its_gradient_are_those_of_einsum(samples):
     np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)
     for a, b in zip(backward(result), expected_backward(result), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_parameters_are_initialised_once_and_looked_up_afterwards():
+    drawn = []
+
+    class Bias(Layer):
+        @nn.compact
+        def __call__(self, x):
+            return x + self.param("bias", lambda key, shape: drawn.append(shape) or jnp.ones(shape), x.shape)
+
+    params = Bias().init(jax.random.key(0), jnp.zeros(3))
+    assert drawn == [(3,)]
+    assert (Bias().apply(params, jnp.zeros(3)) == 1).all()
+    assert drawn == [(3,)]
+    with pytest.raises(FlaxError):
+        Bias().apply({}, jnp.zeros(3))
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,22 @@ from unittest import mock
 import jax
 import numpy as np
 import pytest
-from probes import ActionFollowsCue
+from probes import ActionFollowsCue, ContinuousTarget
 
 import purerl
+from envs.bikkle import Bikkle
+from envs.maze import Maze
+from purerl.algorithms.dqn import make_dqn
 from purerl.algorithms.ppo import PPOConfig, make_ppo
-from purerl.networks import NetworkConfig, make_actor_critic
+from purerl.algorithms.pqn import make_pqn
+from purerl.algorithms.sac import make_sac
+from purerl.networks import (
+    NetworkConfig,
+    make_actor_critic,
+    make_memory_actor_critic,
+    make_q_network,
+)
+from purerl.networks.soft_actor_critic import make_soft_actor_critic
 from purerl.train import build_program, usable_devices
 
 ENV = ActionFollowsCue(num_actions=2)
@@ -79,6 +90,21 @@ def test_sharded_environments_learn_as_one():
         program, parts, _ = run(num_devices=2, num_seeds=2)
     assert program.num_devices == 1
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), parts, state)
+
+
+def test_the_lower_level_is_for_vectors_without_memory():
+    # And not for SAC, where it rounds seeds in a loop otherwise than one alone.
+    def of(make, env, network, encoder="mlp"):
+        return make(env, network(env, env.default_params, encoder)).lower_level
+
+    assert of(make_ppo, ENV, make_actor_critic)
+    assert of(make_pqn, ENV, make_q_network)
+    assert of(make_dqn, ENV, make_q_network)
+    assert not of(make_ppo, Bikkle(4), make_actor_critic, "attention")
+    assert not of(make_ppo, ENV, make_memory_actor_critic)
+    assert not of(make_pqn, Maze(), make_q_network, "cnn")
+    assert not of(make_dqn, Maze(), make_q_network, "cnn")
+    assert not of(make_sac, ContinuousTarget(), make_soft_actor_critic)
 
 
 def test_devices_are_used_where_sizes_divide_and_each_has_enough_to_do():

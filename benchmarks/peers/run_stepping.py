@@ -1,4 +1,4 @@
-"""Random play in a grid of another library, with resets; prints one line of JSON. Runs where the library is.
+"""Random play in an environment of another library, with resets, where that library is; prints JSON, a line.
 
 python run_stepping.py navix --num-envs 1024 --num-steps 512
 """
