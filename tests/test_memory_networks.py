@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from purerl.networks.memory import MemoryConfig, check_memory, make_memory
-from purerl.networks.memory_attention import to_key_order
+from purerl.networks.memory_attention import attend_to_past, to_distance_order, to_key_order
 from purerl.networks.memory_linear import linear_recurrence
 from purerl.networks.memory_transformer import episode_ages
 
@@ -100,13 +100,38 @@ def test_ages_count_the_steps_of_the_episode_up_to_the_limit():
     np.testing.assert_array_equal(ages.T, [[2, 3, 0, 1, 2, 3], [0, 1, 2, 3, 3, 3]])
 
 
-def test_distances_become_keys():
+def test_distances_become_keys_and_back():
     # Two steps after two remembered ones: step t sees keys t, t + 1 and t + 2, the last is itself.
-    by_distance = jnp.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
-    np.testing.assert_array_equal(to_key_order(by_distance, 4), [[1, 2, 3, 0], [0, 4, 5, 6]])
-    gradient = jnp.array([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]])
-    back = jax.vjp(lambda x: to_key_order(x, 4), by_distance)[1](gradient)[0]
-    np.testing.assert_array_equal(back, [[1, 2, 3], [6, 7, 8]])
+    by_distance = jnp.array([[1, 2, 3, 0, 0], [4, 5, 6, 0, 0]])
+    np.testing.assert_array_equal(to_key_order(by_distance), [[1, 2, 3, 0], [0, 4, 5, 6]])
+    by_key = jnp.array([[1, 2, 3, 4], [5, 6, 7, 8]])
+    np.testing.assert_array_equal(to_distance_order(by_key, 3), [[1, 2, 3], [6, 7, 8]])
+
+
+def plain_attend_to_past(query, key, value, positions, biases, age):
+    """The equation, key by key; the softmax over those that are visible."""
+    num_keys, steps, length = key.shape[2], query.shape[2], positions.shape[2] - 1
+    distance = length + jnp.arange(steps)[:, None] - jnp.arange(num_keys)  # [T, S]
+    r = positions[..., jnp.clip(length - distance, 0, length)]  # [H, D, T, S]
+    u, v = biases[..., None, None]
+    by_content = jnp.einsum("hdtb,hdsb->htsb", query + u, key)
+    scores = (by_content + jnp.einsum("hdtb,hdts->htsb", query + v, r)) / query.shape[1] ** 0.5
+    visible = (distance >= 0)[..., None] & (distance[..., None] <= age[:, None])
+    weights = jax.nn.softmax(jnp.where(visible, scores, -jnp.inf), axis=2)
+    return jnp.einsum("htsb,hdsb->hdtb", weights, value)
+
+
+@pytest.mark.parametrize("steps", [3, 4, 12])  # less than the memory, as much, and blocks of it
+def test_attention_to_the_past_and_its_gradients_are_those_of_the_equation(steps):
+    length, keys = 4, jax.random.split(jax.random.key(0), 7)
+    shapes = [(2, 3, steps, 5), *2 * [(2, 3, length + steps, 5)], (2, 3, length + 1), (2, 2, 3)]
+    arguments = [jax.random.normal(k, shape) for k, shape in zip(keys, shapes, strict=False)]
+    age = jax.random.randint(keys[5], (steps, 5), 0, length + 1)
+    expected, expected_backward = jax.vjp(lambda *xs: plain_attend_to_past(*xs, age), *arguments)
+    result, backward = jax.vjp(lambda *xs: attend_to_past(*xs, age), *arguments)
+    cotangent = jax.random.normal(keys[6], result.shape)
+    for a, b in zip((result, *backward(cotangent)), (expected, *expected_backward(cotangent)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_a_linear_recurrence_is_solved_as_a_loop_would():

@@ -15,45 +15,32 @@ import jax
 import jax.numpy as jnp
 
 _HIDDEN = -1e30
+_FEW = 16
 
 
-@jax.custom_vjp
-def softmax(scores: jax.Array) -> jax.Array:
-    """Weights over the second last axis: the inner loops of its reductions run over the last one."""
-    exponentials = jnp.exp(scores - scores.max(-2, keepdims=True))
-    return exponentials / exponentials.sum(-2, keepdims=True)
-
-
-def _softmax_forward(scores):
-    weights = softmax(scores)
-    return weights, weights
-
-
-def _softmax_backward(weights, gradient):
-    product = weights * gradient
-    return (product - weights * product.sum(-2, keepdims=True),)
-
-
-softmax.defvjp(_softmax_forward, _softmax_backward)
-
-
-def to_key_order(by_distance: jax.Array, num_keys: int) -> jax.Array:
+def to_key_order(by_distance: jax.Array) -> jax.Array:
     """Moves what is known of each distance to the key at that distance.
 
-    Row t of the result holds row t of the argument from column t on, and zeros elsewhere.
+    Row t of the result holds row t of the argument from column t on: in rows of S + 1 entries read as rows of
+    S, each row begins one entry later than the one before.
 
     Args:
-        by_distance: [..., T, M + 1], the farthest first.
-        num_keys: S = M + T.
+        by_distance: [..., T, S + 1], the farthest of M + 1 distances first, then zeros; S = M + T.
 
     Returns:
-        [..., T, S].
+        [..., T, S], zero elsewhere.
     """
-    *batch, steps, distances = by_distance.shape
-    padding = [(0, 0)] * (len(batch) + 1) + [(0, num_keys + 1 - distances)]
-    # In rows of S + 1 entries read as rows of S, each row begins one entry later than the one before.
-    flat = jnp.pad(by_distance, padding).reshape(*batch, steps * (num_keys + 1))
-    return flat[..., : steps * num_keys].reshape(*batch, steps, num_keys)
+    *batch, steps, entries = by_distance.shape
+    flat = by_distance.reshape(*batch, steps * entries)[..., : steps * (entries - 1)]
+    return flat.reshape(*batch, steps, entries - 1)
+
+
+def to_distance_order(by_key: jax.Array, num_distances: int) -> jax.Array:
+    """The transpose of `to_key_order`: [..., T, S] -> [..., T, M + 1]."""
+    *batch, steps, num_keys = by_key.shape
+    padding = [(0, 0)] * len(batch) + [(0, steps)]
+    flat = jnp.pad(by_key.reshape(*batch, steps * num_keys), padding)
+    return flat.reshape(*batch, steps, num_keys + 1)[..., :num_distances]
 
 
 def attend_to_past(
@@ -77,28 +64,87 @@ def attend_to_past(
     Returns:
         float32 [H, D, T, B].
     """
+    (heads, width, steps, samples), length = query.shape, positions.shape[2] - 1
+    scale = width**-0.5
+    if not (steps > length > 0 and steps % length == 0):
+        return _attend(scale * query, key, value, positions, scale * biases, age)
+    # A block of M steps sees no more than itself and the M steps before: blocks are samples.
+    apart = _attend(
+        _windows(scale * query, length, length),
+        _windows(key, length, 2 * length),
+        _windows(value, length, 2 * length),
+        positions,
+        scale * biases,
+        _windows(age, length, length),
+    ).reshape(heads, width, length, -1, samples)
+    return jnp.swapaxes(apart, 2, 3).reshape(query.shape)
+
+
+@jax.custom_vjp
+def _attend(query, key, value, positions, biases, age):
+    # One block, queries and biases scaled. The gradient is written out, so that every product is of rows
+    # with columns, and no weight is divided by the sum of its row: results and gradients are.
+    return _attend_forward(query, key, value, positions, biases, age)[0]
+
+
+def _attend_forward(query, key, value, positions, biases, age):
     (heads, width, steps, samples), num_keys = query.shape, key.shape[2]
-    length = positions.shape[2] - 1
-    if steps > length > 0 and steps % length == 0:
-        # A block of M steps sees no more than itself and the M steps before: blocks are samples.
-        apart = attend_to_past(
-            _windows(query, length, length),
-            _windows(key, length, 2 * length),
-            _windows(value, length, 2 * length),
-            positions,
-            biases,
-            _windows(age, length, length),
-        ).reshape(heads, width, length, -1, samples)
-        return jnp.swapaxes(apart, 2, 3).reshape(query.shape)
-    scaled = query * width**-0.5
-    u, v = biases[..., None, None] * width**-0.5
-    by_content = jnp.transpose(key, (3, 0, 2, 1)) @ jnp.transpose(scaled + u, (3, 0, 1, 2))  # [B, H, S, T]
-    by_distance = jnp.transpose(scaled + v, (3, 0, 2, 1)) @ positions  # [B, H, T, M + 1]
-    scores = by_content + jnp.swapaxes(to_key_order(by_distance, num_keys), -1, -2)
-    distance = num_keys - steps + jnp.arange(steps) - jnp.arange(num_keys)[:, None]  # [S, T]
-    visible = (distance >= 0) & (distance <= age.T[:, None, None])
-    weights = softmax(jnp.where(visible, scores, _HIDDEN))
-    return jnp.transpose(jnp.transpose(value, (3, 0, 1, 2)) @ weights, (1, 2, 3, 0))
+    u, v = biases[:, :, None, None]
+    padded = jnp.pad(positions, ((0, 0), (0, 0), (0, num_keys + 1 - positions.shape[2])))
+    # Rows of all samples at once: as many as there are steps and samples.
+    by_distance = (_rows(query) + v).reshape(heads, samples * steps, width) @ padded
+    by_key = to_key_order(by_distance.reshape(heads, samples, steps, num_keys + 1))
+    distance = num_keys - steps + jnp.arange(steps)[:, None] - jnp.arange(num_keys)  # [T, S]
+    visible = (distance >= 0) & (distance <= age.T[:, :, None])  # [B, T, S]
+    scores = jnp.where(visible, (_rows(query) + u) @ _columns(key) + by_key, _HIDDEN)
+    weights = jnp.exp(scores - _largest(scores))
+    share = 1.0 / (weights @ jnp.ones((num_keys, 1)))
+    result = (weights @ _rows(value)) * share  # [H, B, T, D]
+    return _rows(result), (query, key, value, positions, biases, weights, share, result)
+
+
+def _attend_backward(residuals, gradient):
+    query, key, value, positions, biases, weights, share, result = residuals
+    (heads, width, steps, samples), num_distances = query.shape, positions.shape[2]
+    rows = _rows(gradient) * share
+    d_scores = weights * (rows @ _columns(value) - (rows * result).sum(-1, keepdims=True))  # [H, B, T, S]
+    by_distance = to_distance_order(d_scores, num_distances).reshape(heads, samples * steps, num_distances)
+    d_by_key = d_scores @ _rows(key)
+    d_by_distance = (by_distance @ jnp.swapaxes(positions, 1, 2)).reshape(heads, samples, steps, width)
+    u, v = biases[..., None]
+    d_value = (_columns(gradient) * jnp.swapaxes(share, -1, -2)) @ weights
+    d_key = (_columns(query) + u[:, None]) @ d_scores
+    samples_last = jnp.swapaxes(query, 2, 3).reshape(heads, width, samples * steps)
+    d_positions = (samples_last + v) @ by_distance
+    d_biases = jnp.stack([d_by_key.sum((1, 2)), d_by_distance.sum((1, 2))])
+    d_query = _rows(d_by_key + d_by_distance)
+    return d_query, _from_columns(d_key), _from_columns(d_value), d_positions, d_biases, None
+
+
+_attend.defvjp(_attend_forward, _attend_backward)
+
+
+def _rows(x):
+    """[H, D, T, B] -> [H, B, T, D], and back."""
+    return jnp.transpose(x, (0, 3, 2, 1))
+
+
+def _columns(x):
+    """[H, D, T, B] -> [H, B, D, T]."""
+    return jnp.transpose(x, (0, 3, 1, 2))
+
+
+def _from_columns(x):
+    """[H, B, D, T] -> [H, D, T, B]."""
+    return jnp.transpose(x, (0, 2, 3, 1))
+
+
+def _largest(scores):
+    """Maximum of each row, [..., 1]: halves against halves, which a CPU compares many entries at a time."""
+    while scores.shape[-1] % 2 == 0 and scores.shape[-1] > _FEW:
+        half = scores.shape[-1] // 2
+        scores = jnp.maximum(scores[..., :half], scores[..., half:])
+    return scores.max(-1, keepdims=True)
 
 
 def _windows(sequence: jax.Array, stride: int, size: int) -> jax.Array:
