@@ -18,8 +18,8 @@ from purerl.types import Algorithm, AxisName, Config, TrainState
 # LLVM's highest level copies loops for each case of a condition within, and unrolls longer ones. Where tokens
 # or grids are seen, programs are half as fast without; others only compile faster (docs/performance.md).
 _LOWER_LEVEL: Any = {"xla_backend_optimization_level": 1}
-# XLA cuts large loops into tasks for its threads; where each has a device of its own, a task waits until another
-# device is done. Training with a memory is a seventh faster without.
+# XLA cuts large loops into tasks for its threads. Where each has a device of its own, a task waits until
+# another device is done; training of a transformer is a sixth faster without.
 _EVERY_CORE_BUSY: Any = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
 # Compiling without optimisation takes a third of the time, and is the better deal for what runs once.
 _RUNS_ONCE: Any = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
@@ -131,7 +131,8 @@ def name_of(path: Any) -> str:
     return jax.tree_util.keystr(path).lstrip(".")
 
 
-def _training_options(algorithm: Algorithm, mesh: Mesh) -> dict[str, Any]:
+def training_options(algorithm: Algorithm, mesh: Mesh) -> dict[str, Any]:
+    """What XLA is told when it compiles training for these devices; nothing but on a CPU."""
     if jax.default_backend() != "cpu":
         return {}
     busy = len(mesh.local_devices) >= num_cores()
@@ -233,7 +234,7 @@ def build_program(
     # Training takes longest, so it comes first: XLA compiles it while Python lowers and traces the rest.
     with ThreadPoolExecutor(2) as beside:
         lowered_chunk = jax.jit(chunk, donate_argnums=0).lower(state_shape, varied, config)
-        options = _training_options(algorithm, placement.mesh)
+        options = training_options(algorithm, placement.mesh)
         compiling_chunk = beside.submit(lowered_chunk.compile, options)
         compiling_init = beside.submit(traced_init.lower().compile, _RUNS_ONCE)
         metrics_shape = placement.shape_by_seed(lowered_chunk.out_info[1])

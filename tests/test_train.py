@@ -9,6 +9,7 @@ from unittest import mock
 import jax
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 from probes import ActionFollowsCue, ContinuousTarget
 
 import purerl
@@ -25,7 +26,7 @@ from purerl.networks import (
     make_q_network,
 )
 from purerl.networks.soft_actor_critic import make_soft_actor_critic
-from purerl.train import build_program, usable_devices
+from purerl.train import build_program, training_options, usable_devices
 
 ENV = ActionFollowsCue(num_actions=2)
 NETWORK = make_actor_critic(ENV, ENV.default_params, "mlp", NetworkConfig(width=16, head_width=0))
@@ -105,6 +106,18 @@ def test_the_lower_level_is_for_vectors_without_memory():
     assert not of(make_pqn, Maze(), make_q_network, "cnn")
     assert not of(make_dqn, Maze(), make_q_network, "cnn")
     assert not of(make_sac, ContinuousTarget(), make_soft_actor_critic)
+
+
+def test_loops_are_cut_into_tasks_where_a_core_is_idle(monkeypatch):
+    algorithm = make_ppo(ENV, NETWORK)
+    mesh = Mesh(np.array(jax.local_devices()), ("devices",))
+    option = "xla_disable_hlo_passes"
+    monkeypatch.setattr("purerl.train.num_cores", lambda: mesh.size + 1)
+    assert option not in training_options(algorithm, mesh)
+    monkeypatch.setattr("purerl.train.num_cores", lambda: mesh.size)
+    assert training_options(algorithm, mesh)[option] == "cpu-parallel-task-assigner"
+    monkeypatch.setattr("purerl.train.jax.default_backend", lambda: "gpu")
+    assert training_options(algorithm, mesh) == {}
 
 
 def test_devices_are_used_where_sizes_divide_and_each_has_enough_to_do():

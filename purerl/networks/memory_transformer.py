@@ -6,6 +6,7 @@ Axes: W width, H heads, D width of a head, T time, M past steps, B samples.
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from purerl.networks.layers import Dense, Layer, LayerNorm, matmul, orthogonal
@@ -52,9 +53,9 @@ def sinusoids(num_distances: int, width: int) -> jax.Array:
 
     Source: Vaswani et al. 2017 (arXiv:1706.03762), section 3.5.
     """
-    rate = 10_000.0 ** -(jnp.arange(0, width, 2) / width)
-    angle = rate[:, None] * jnp.arange(num_distances)[::-1]
-    return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)])[:width]
+    rate = 10_000.0 ** -(np.arange(0, width, 2) / width)
+    angle = rate[:, None] * np.arange(num_distances)[::-1]
+    return jnp.asarray(np.concatenate([np.sin(angle), np.cos(angle)])[:width], jnp.float32)
 
 
 class Gate(Layer):
@@ -127,10 +128,10 @@ class GatedLayer(Layer):
         return self._out(x, gather_past(weights, past, value))
 
     def __call__(self, x: jax.Array, normed: jax.Array, past: jax.Array, age: jax.Array) -> jax.Array:
-        """A segment: x [W, T, B], normalised, after the past [W, M, B] -> [W, T, B]; age is int32 [T, B]."""
-        heads, shape = self.biases.shape[1:], x.shape[1:]
-        every = jnp.concatenate([past, normed], axis=1)
-        query = self.query(normed).reshape(*heads, *shape)
+        """A segment: x [W, T * B], normalised, after the past [W, M, B] -> [W, T * B]; age: int32 [T, B]."""
+        heads = self.biases.shape[1:]
+        every = jnp.concatenate([past, normed.reshape(-1, *age.shape)], axis=1)
+        query = self.query(normed).reshape(*heads, *age.shape)
         key, value = (matmul(kernel, every).reshape(*heads, *every.shape[1:]) for kernel in self.past)
         positions = self._positions(past.shape[1] + 1)
         return self._out(x, attend_to_past(query, key, value, positions, self.biases, age))
@@ -198,7 +199,8 @@ class GatedTransformerXL(nn.Module):
         """A segment, float32 [W, T, B] -> [W, T, B]."""
         age = episode_ages(begins, carry.length, self.length)
         oldest_first = (carry.cursor[0] + 1 + jnp.arange(self.length)) % (self.length + 1)
+        shape, x = x.shape, x.reshape(x.shape[0], -1)
         for layer, ring in zip(self.layers, carry.states, strict=True):
             past = ring[:, oldest_first].T  # [B, M, W] -> [W, M, B]
             x = layer(x, standardize(x), past, age)
-        return self.norm(x)
+        return self.norm(x).reshape(shape)
