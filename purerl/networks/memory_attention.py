@@ -106,18 +106,18 @@ def _attend_forward(query, key, value, positions, biases, age):
 def _attend_backward(residuals, gradient):
     query, key, value, positions, biases, weights, share, result = residuals
     (heads, width, steps, samples), num_distances = query.shape, positions.shape[2]
+    u, v = biases[..., None]
     rows = _rows(gradient) * share
     d_scores = weights * (rows @ _columns(value) - (rows * result).sum(-1, keepdims=True))  # [H, B, T, S]
-    by_distance = to_distance_order(d_scores, num_distances).reshape(heads, samples * steps, num_distances)
-    d_by_key = d_scores @ _rows(key)
-    d_by_distance = (by_distance @ jnp.swapaxes(positions, 1, 2)).reshape(heads, samples, steps, width)
-    u, v = biases[..., None]
     d_value = (_columns(gradient) * jnp.swapaxes(share, -1, -2)) @ weights
     d_key = (_columns(query) + u[:, None]) @ d_scores
-    samples_last = jnp.swapaxes(query, 2, 3).reshape(heads, width, samples * steps)
-    d_positions = (samples_last + v) @ by_distance
-    d_biases = jnp.stack([d_by_key.sum((1, 2)), d_by_distance.sum((1, 2))])
-    d_query = _rows(d_by_key + d_by_distance)
+    by_distance = to_distance_order(d_scores, num_distances).reshape(heads, samples * steps, num_distances)
+    columns = jnp.swapaxes(query, 2, 3).reshape(heads, width, samples * steps)
+    d_positions = (columns + v) @ by_distance
+    through_keys = d_scores @ _rows(key)
+    through_positions = (by_distance @ jnp.swapaxes(positions, 1, 2)).reshape(through_keys.shape)
+    d_query = _rows(through_keys + through_positions)
+    d_biases = jnp.stack([through_keys.sum((1, 2)), through_positions.sum((1, 2))])
     return d_query, _from_columns(d_key), _from_columns(d_value), d_positions, d_biases, None
 
 
