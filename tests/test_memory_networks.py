@@ -134,6 +134,16 @@ def test_attention_to_the_past_and_its_gradients_are_those_of_the_equation(steps
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+def test_attention_to_the_past_is_finite_whatever_the_scores():
+    keys = jax.random.split(jax.random.key(0), 3)
+    query = 1e3 * jax.random.normal(keys[0], (2, 3, 16, 4))
+    key, value = jax.random.normal(keys[1], (2, 2, 3, 32, 4))
+    positions, biases = jax.random.normal(keys[2], (2, 3, 17)), jnp.zeros((2, 2, 3))
+    age = jnp.full((16, 4), 16)
+    result, backward = jax.vjp(lambda *xs: attend_to_past(*xs, age), query, key, value, positions, biases)
+    assert all(jnp.isfinite(leaf).all() for leaf in (result, *backward(result)))
+
+
 def test_a_linear_recurrence_is_solved_as_a_loop_would():
     a, b, s = (jax.random.normal(jax.random.key(i), (2, 3, 7, 2)) for i in range(3))
     found = jax.jit(linear_recurrence)((a[0], a[1]), (b[0], b[1]), (s[0, :, 0], s[1, :, 0]))
