@@ -157,7 +157,7 @@ QUESTIONS = (
     Comparison(
         "what_heads_do",
         tuple(
-            Variant(f"{heads} heads", net=TRANSFORMER | {"num_heads": heads}) for heads in (1, 2, 4, 8, 16)
+            Variant(f"{heads} head{'s' * (heads > 1)}", net=TRANSFORMER | {"num_heads": heads}) for heads in (1, 2, 4, 8, 16)
         ),
         "explained_variance",
     ),
