@@ -157,7 +157,8 @@ QUESTIONS = (
     Comparison(
         "what_heads_do",
         tuple(
-            Variant(f"{heads} head{'s' * (heads > 1)}", net=TRANSFORMER | {"num_heads": heads}) for heads in (1, 2, 4, 8, 16)
+            Variant("1 head" if heads == 1 else f"{heads} heads", net=TRANSFORMER | {"num_heads": heads})
+            for heads in (1, 2, 4, 8, 16)
         ),
         "explained_variance",
     ),
