@@ -62,7 +62,8 @@ def level_sheet(curriculum: Any) -> np.ndarray:
     for kind, slots in kinds.items():
         for slot in slots:
             what = f"score {score[slot]:.3g}" if kind == "score" else kind
-            titles.append(f"{what}: {states.shortest[slot]} steps")
+            shortest = int(states.shortest[slot])
+            titles.append(f"{what}: {shortest} step{'s' * (shortest != 1)}")
     chosen = np.concatenate(list(kinds.values()))
     return contact_sheet(jax.tree.map(lambda leaf: leaf[chosen], states), titles, columns=NUM_EACH)
 

@@ -108,14 +108,16 @@ def test_the_lower_level_is_for_vectors_without_memory():
     assert not of(make_sac, ContinuousTarget(), make_soft_actor_critic)
 
 
-def test_loops_are_cut_into_tasks_where_a_core_is_idle(monkeypatch):
+def test_what_xla_is_told_depends_on_the_algorithm_and_on_idle_cores(monkeypatch):
     algorithm = make_ppo(ENV, NETWORK)
     mesh = Mesh(np.array(jax.local_devices()), ("devices",))
-    option = "xla_disable_hlo_passes"
+    lower = {"xla_backend_optimization_level": 1}
+    no_tasks = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
     monkeypatch.setattr("purerl.train.num_cores", lambda: mesh.size + 1)
-    assert option not in training_options(algorithm, mesh)
+    assert training_options(algorithm, mesh) == lower
     monkeypatch.setattr("purerl.train.num_cores", lambda: mesh.size)
-    assert training_options(algorithm, mesh)[option] == "cpu-parallel-task-assigner"
+    assert training_options(algorithm, mesh) == lower | no_tasks
+    assert training_options(algorithm._replace(lower_level=False), mesh) == no_tasks
     monkeypatch.setattr("purerl.train.jax.default_backend", lambda: "gpu")
     assert training_options(algorithm, mesh) == {}
 
