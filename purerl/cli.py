@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 from rich.console import Console
 
-from purerl import arguments, hosts, runs, session
+from purerl import arguments, hosts, runs, session, xla
 from purerl.errors import Interrupted, UserError, one_line
 from purerl.runs import Experiment, RunOptions
 from purerl.runtime import enable_compilation_cache
@@ -39,6 +39,8 @@ def main(
 
 def answer(work: Callable[[], None]) -> NoReturn:
     """Do the work of a command, and exit: with one line on standard error where something is wrong."""
+    if (warning := xla.untried()) is not None:
+        print(warning, file=sys.stderr)
     try:
         enable_compilation_cache()
         work()

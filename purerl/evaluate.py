@@ -10,6 +10,7 @@ import numpy as np
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
+from purerl.sharding import over_devices, trace
 from purerl.types import PyTree
 
 Policy = Callable[..., Any]
@@ -152,11 +153,10 @@ def evaluate(
 
     shared, split = PartitionSpec(), PartitionSpec("devices")
     mesh = Mesh(np.array(devices), ("devices",))
-    run = jax.shard_map(
-        run, mesh=mesh, in_specs=(shared, shared, shared, shared, split), out_specs=split, check_vma=False
-    )
+    run = over_devices(run, mesh, (shared, shared, shared, shared, split), split)
     learners, params = jax.tree.map(np.asarray, (learners, params))
-    found = jax.jit(run)(learners, params, jax.random.split(key, num_blocks), starts, items)
+    arguments = (learners, params, jax.random.split(key, num_blocks), starts, items)
+    found = trace(run, *arguments).lower().compile()(*arguments)
 
     def arrange(leaf):  # [items, block] -> [S, G, M]
         leaf = np.asarray(leaf)[: num_seeds * num_params * num_blocks]

@@ -24,12 +24,14 @@ class Packed:
     names: tuple[str, ...] = struct.field(pytree_node=False)
 
     def __or__(self, other: "Packed | Metrics") -> "Packed":
+        if not other:  # an array without elements is a constant that XLA may end the process at
+            return self
         other = pack(other)
         values = jnp.concatenate([self.values, other.values], axis=-2)
         return Packed(values=values, names=self.names + other.names)
 
     def __ror__(self, other: Metrics) -> "Packed":
-        return pack(other) | self
+        return pack(other) | self if other else self
 
     def __getitem__(self, name: str) -> Mean:
         row = self.values[..., self.names.index(name), :]
@@ -56,7 +58,7 @@ def masked_mean(values: jax.Array, mask: jax.Array) -> Mean:
 
 
 def pack(metrics: Packed | Metrics) -> Packed:
-    """Puts metrics with fields [...] into one array; leaves those alone that are in one."""
+    """Puts metrics with fields [...], one at least, into one array; leaves those alone that are in one."""
     if isinstance(metrics, Packed):
         return metrics
     flat = jnp.array([part for mean in metrics.values() for part in (mean.total, mean.weight)], jnp.float32)

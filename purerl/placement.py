@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from purerl.sharding import over_devices
 from purerl.types import AxisName, PyTree, TrainState
 
 Shard = Literal["environments", "seeds"]
@@ -44,9 +45,7 @@ class Placement(NamedTuple):
         """The function on each device's part of its arguments; itself where there is one device."""
         if self.mesh.size == 1:
             return function
-        return jax.shard_map(
-            function, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
-        )
+        return over_devices(function, self.mesh, in_specs, out_specs)
 
     def in_parts(self, function: Callable) -> Callable:
         """A function of one run, for the parts of its environments that this device has, side by side.

@@ -1,20 +1,12 @@
 """What has to be decided before JAX starts: XLA flags for CPU, and the compilation cache."""
 
 import os
-from importlib.metadata import version
 from pathlib import Path
 
-# Read by XLA when its first backend starts. Each is left alone where the user has set it.
-#   concurrency_optimized_scheduler: its default hangs scanned, vmapped programs on small machines.
-#   ynn_fusion_type: YNNPACK is faster than XLA at matrix products, and up to 40 times slower at reductions.
-#   host_platform_device_count: one device a core; programs are sharded over them (purerl.train).
-#   backend_extra_options: the tiled emitter takes 16 numbers at a time through the stack; without it a sum of
-#     two arrays is six times as fast. Lower levels of LLVM (purerl.train) unroll loops as the highest does:
-#     where they do not, sums are rounded one way for a seed alone and another for seeds in a loop.
-_SCHEDULER = "--xla_cpu_enable_concurrency_optimized_scheduler"
-_YNN_FUSION = "--xla_cpu_experimental_ynn_fusion_type"
-_DEVICE_COUNT = "--xla_force_host_platform_device_count"
-_EXTRA = "--xla_backend_extra_options"
+from purerl import xla
+
+# Each flag is left alone where the user has set it. One device a core: programs are sharded over them.
+_DEVICE_COUNT = "xla_force_host_platform_device_count"
 
 
 def num_cores() -> int:
@@ -24,16 +16,11 @@ def num_cores() -> int:
 
 def configure() -> None:
     """Adds PureRL's XLA flags to `XLA_FLAGS`; without effect once a JAX backend has started."""
-    flags = {
-        _SCHEDULER: "false",
-        _YNN_FUSION: "LIBRARY_FUSION_TYPE_DOT",
-        _DEVICE_COUNT: str(num_cores()),
-        _EXTRA: "xla_cpu_disable_tiled_emitter,-unroll-threshold-default=300",
-    }
-    if version("jaxlib") < "0.10":  # an unknown flag would abort the process
-        flags.pop(_YNN_FUSION)
+    flags = {_DEVICE_COUNT: str(num_cores())} if xla.untried() is None else {}
     given = os.environ.get("XLA_FLAGS", "")
-    added = [f"{name}={value}" for name, value in flags.items() if name not in given]
+    added = [
+        f"--{name}={value}" for name, value in (flags | xla.flags_at_start()).items() if name not in given
+    ]
     os.environ["XLA_FLAGS"] = " ".join([*given.split(), *added])
 
 

@@ -10,19 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
+from purerl import xla
 from purerl.metrics import Packed, add_up
 from purerl.placement import EVERYWHERE, Shard, arrange, must_loop
 from purerl.runtime import num_cores
+from purerl.sharding import trace
 from purerl.types import Algorithm, AxisName, Config, TrainState
 
-# LLVM's highest level copies loops for each case of a condition within, and unrolls longer ones. Where tokens
-# or grids are seen, programs are half as fast without; others only compile faster (docs/performance.md).
-_LOWER_LEVEL: Any = {"xla_backend_optimization_level": 1}
-# XLA cuts large loops into tasks for its threads. Where each has a device of its own, a task waits until
-# another device is done; training of a transformer is a sixth faster without.
-_EVERY_CORE_BUSY: Any = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
-# Compiling without optimisation takes a third of the time, and is the better deal for what runs once.
-_RUNS_ONCE: Any = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 MakeAlgorithm = Callable[[AxisName], Algorithm]
 LEAST_ENVS = 8
 """Fewer environments are not worth a device of their own: to exchange gradients costs more than it saves."""
@@ -133,10 +127,8 @@ def name_of(path: Any) -> str:
 
 def training_options(algorithm: Algorithm, mesh: Mesh) -> dict[str, Any]:
     """What XLA is told when it compiles training for these devices; nothing but on a CPU."""
-    if jax.default_backend() != "cpu":
-        return {}
     busy = len(mesh.local_devices) >= num_cores()
-    return (_LOWER_LEVEL if algorithm.lower_level else {}) | (_EVERY_CORE_BUSY if busy else {})
+    return xla.training_options(jax.default_backend(), algorithm.lower_level, busy)
 
 
 def build_program(
@@ -229,18 +221,20 @@ def build_program(
         return jax.jit(jax.vmap(jax.random.key), out_shardings=seeds.sharding)(seeds)
 
     varied = place(members.varied)
-    traced_init = jax.jit(init, out_shardings=placement.shardings()).trace(keys_of(members), varied, config)
+    once = xla.run_once_options(jax.default_backend())
+    traced_init = trace(init, keys_of(members), varied, config, out_shardings=placement.shardings())
     state_shape = placement.shapes(traced_init.out_info)
     # Training takes longest, so it comes first: XLA compiles it while Python lowers and traces the rest.
     with ThreadPoolExecutor(2) as beside:
-        lowered_chunk = jax.jit(chunk, donate_argnums=0).lower(state_shape, varied, config)
-        options = training_options(algorithm, placement.mesh)
-        compiling_chunk = beside.submit(lowered_chunk.compile, options)
-        compiling_init = beside.submit(traced_init.lower().compile, _RUNS_ONCE)
+        lowered_chunk = trace(chunk, state_shape, varied, config, donate_argnums=0).lower()
+        compiling_chunk = beside.submit(lowered_chunk.compile, training_options(algorithm, placement.mesh))
+        compiling_init = beside.submit(traced_init.lower().compile, once)
         metrics_shape = placement.shape_by_seed(lowered_chunk.out_info[1])
         replicated = NamedSharding(placement.mesh, EVERYWHERE)
-        jitted = jax.jit(diagnose, out_shardings=replicated)
-        compiled_diagnose = jitted.lower(state_shape, varied, metrics_shape, config).compile(_RUNS_ONCE)
+        traced_diagnose = trace(
+            diagnose, state_shape, varied, metrics_shape, config, out_shardings=replicated
+        )
+        compiled_diagnose = traced_diagnose.lower().compile(once)
     compiled_init, compiled_chunk = compiling_init.result(), compiling_chunk.result()
 
     def begin(members):

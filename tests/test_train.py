@@ -9,7 +9,6 @@ from unittest import mock
 import jax
 import numpy as np
 import pytest
-from jax.sharding import Mesh
 from probes import ActionFollowsCue, ContinuousTarget
 
 import purerl
@@ -26,7 +25,7 @@ from purerl.networks import (
     make_q_network,
 )
 from purerl.networks.soft_actor_critic import make_soft_actor_critic
-from purerl.train import build_program, training_options, usable_devices
+from purerl.train import build_program, usable_devices
 
 ENV = ActionFollowsCue(num_actions=2)
 NETWORK = make_actor_critic(ENV, ENV.default_params, "mlp", NetworkConfig(width=16, head_width=0))
@@ -106,20 +105,6 @@ def test_the_lower_level_is_for_vectors_without_memory():
     assert not of(make_pqn, Maze(), make_q_network, "cnn")
     assert not of(make_dqn, Maze(), make_q_network, "cnn")
     assert not of(make_sac, ContinuousTarget(), make_soft_actor_critic)
-
-
-def test_what_xla_is_told_depends_on_the_algorithm_and_on_idle_cores(monkeypatch):
-    algorithm = make_ppo(ENV, NETWORK)
-    mesh = Mesh(np.array(jax.local_devices()), ("devices",))
-    lower = {"xla_backend_optimization_level": 1}
-    no_tasks = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
-    monkeypatch.setattr("purerl.train.num_cores", lambda: mesh.size + 1)
-    assert training_options(algorithm, mesh) == lower
-    monkeypatch.setattr("purerl.train.num_cores", lambda: mesh.size)
-    assert training_options(algorithm, mesh) == lower | no_tasks
-    assert training_options(algorithm._replace(lower_level=False), mesh) == no_tasks
-    monkeypatch.setattr("purerl.train.jax.default_backend", lambda: "gpu")
-    assert training_options(algorithm, mesh) == {}
 
 
 def test_devices_are_used_where_sizes_divide_and_each_has_enough_to_do():
