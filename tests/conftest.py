@@ -1,5 +1,6 @@
 import gc
 import os
+import zlib
 
 import purerl
 
@@ -16,3 +17,20 @@ if FAST_COMPILATION not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FAST_COMPILATION}".strip()
 
 purerl.runtime.enable_compilation_cache()
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--share", type=int, default=1, metavar="N", help="run the experiments and an Nth of all other tests"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    # By name, so that a test that is added or taken away does not change which others run.
+    def runs(item):
+        return "experiment" in item.path.name or zlib.crc32(item.nodeid.encode()) % config.option.share == 0
+
+    left_out = [item for item in items if not runs(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if runs(item)]
