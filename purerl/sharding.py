@@ -1,4 +1,4 @@
-"""Means, sums and keys over the shards of one program. Without an axis they change nothing."""
+"""Means, sums, maxima and keys over the shards of one program. Without an axis they change nothing."""
 
 import jax
 from jax.flatten_util import ravel_pytree
@@ -20,6 +20,11 @@ def sum_across(tree: PyTree, axis_name: AxisName) -> PyTree:
         return tree
     flat, unravel = ravel_pytree(tree)
     return unravel(jax.lax.psum(flat, axis_name))
+
+
+def max_across(value: jax.Array, axis_name: AxisName) -> jax.Array:
+    """The highest over the shards, of each entry."""
+    return value if axis_name is None else jax.lax.pmax(value, axis_name)
 
 
 def split_key(key: jax.Array, num_shared: int, num_own: int, axis_name: AxisName) -> tuple[jax.Array, ...]:

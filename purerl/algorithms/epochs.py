@@ -1,6 +1,7 @@
 """Epochs of gradient steps over the samples of one rollout, for learners that keep no older experience."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import jax
@@ -39,6 +40,7 @@ def gradient_epochs(
     config: EpochConfig,
     axis_name: AxisName,
     whole_segments: bool = False,
+    learns: jax.Array | None = None,
 ) -> tuple[PyTree, PyTree, Packed]:
     """Shuffles the samples anew for each epoch, cuts them into minibatches, and takes a step for each.
 
@@ -57,6 +59,8 @@ def gradient_epochs(
         axis_name: mesh axis over which samples are sharded, if any.
         whole_segments: whether the T steps of an environment stay together, so that a minibatch has leaves
             [T, B, ...], and not [B, ...].
+        learns: bool [], whether any sample counts: where none does, not even momentum moves anything. None
+            where all count.
 
     Returns:
         Parameters and state after the last step, and the metrics of all steps with the gradient's norm.
@@ -82,8 +86,11 @@ def gradient_epochs(
 
         total, metrics = jax.lax.scan(accumulate, jnp.zeros_like(flat_params), index.reshape(parts, -1))
         gradient = mean_across(total / parts, axis_name)
-        updates, optimizer_state = optimizer.update(gradient, optimizer_state)
-        flat_params += updates
+        updates, moved = optimizer.update(gradient, optimizer_state)
+        if learns is not None:
+            keep = partial(jnp.where, learns)
+            updates, moved = keep(updates, 0.0), jax.tree.map(keep, moved, optimizer_state)
+        flat_params, optimizer_state = flat_params + updates, moved
         metrics = add_up(metrics) | {"gradient_norm": as_mean(optax.tree.norm(gradient))}
         return (unravel(flat_params), flat_params, optimizer_state), metrics
 
