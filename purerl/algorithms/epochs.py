@@ -10,7 +10,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from purerl.metrics import Packed, add_up, as_mean
-from purerl.permutation import grid_permutations
+from purerl.permutation import permutations
 from purerl.sharding import mean_across
 from purerl.types import AxisName, PyTree
 
@@ -94,7 +94,7 @@ def gradient_epochs(
         metrics = add_up(metrics) | {"gradient_norm": as_mean(optax.tree.norm(gradient))}
         return (unravel(flat_params), flat_params, optimizer_state), metrics
 
-    index = grid_permutations(key, config.num_epochs, rows, columns).reshape(-1, minibatch)
+    index = permutations(key, config.num_epochs, rows, columns).reshape(-1, minibatch)
     carry, metrics = jax.lax.scan(step, (params, flat_params, optimizer_state), index)
     params, _, optimizer_state = carry
     return params, optimizer_state, add_up(metrics)
