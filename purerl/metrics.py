@@ -49,11 +49,11 @@ def as_means(values: dict[str, jax.Array], counts: jax.Array | None = None) -> P
         counts: bool [...], which entries count; None where all do.
     """
     stacked = jnp.stack([value.astype(jnp.float32) for value in values.values()])
-    weight = stacked[0].size
+    weight = jnp.float32(stacked[0].size)
     if counts is not None:
         stacked, weight = jnp.where(counts, stacked, 0.0), counts.sum(dtype=jnp.float32)
     totals = stacked.reshape(len(values), -1).sum(1)
-    weights = jnp.full(len(values), weight, jnp.float32)
+    weights = jnp.full(len(values), weight)
     return Packed(values=jnp.stack([totals, weights], axis=1), names=tuple(values))
 
 

@@ -72,7 +72,7 @@ def check_sac(config: SACConfig, action_space: Any, shards: int = 1) -> None:
     for name in ("gamma", "target_rate", "entropy_share", "event_share"):
         if not 0 <= getattr(config, name) <= 1:
             raise ValueError(f"{name} = {getattr(config, name)} must lie between 0 and 1")
-    check_event_share(config.batch_size // shards, config.event_share)
+    check_event_share(config.batch_size // shards, config.event_share, config.event_size)
     bounds = () if hasattr(action_space, "n") else (action_space.low, action_space.high)
     if not all(np.isfinite(bound).all() for bound in bounds):
         raise ValueError("the action space has no finite bounds to squash actions into; bound it, or use PPO")

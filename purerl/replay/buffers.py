@@ -231,8 +231,12 @@ def events_in(batch_size: int, event_share: float) -> int:
     return round(event_share * batch_size)
 
 
-def check_event_share(batch_size: int, event_share: float) -> None:
-    """Raises ValueError where a share of events is asked for, and a batch is too small to have one."""
+def check_event_share(batch_size: int, event_share: float, event_size: float) -> None:
+    """Raises ValueError where events are described and none are drawn, or a batch is too small for one."""
+    if event_size and not event_share:
+        raise ValueError(
+            f"event_size = {event_size} has no meaning without event_share; set that, or leave it out"
+        )
     if event_share and not events_in(batch_size, event_share):
         raise ValueError(
             f"event_share = {event_share} of a batch of {batch_size} is less than one sample; "
