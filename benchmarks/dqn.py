@@ -20,7 +20,7 @@ from benchmarks.rows import Row, rates, run_script, seconds_by_turns, seconds_of
 from purerl.algorithms.dqn import make_dqn
 from purerl.algorithms.dqn_config import DQNConfig
 from purerl.networks import QNetworkConfig, make_q_network
-from purerl.statistics import interquartile_mean
+from purerl.statistics import bootstrap_interval, interquartile_mean
 from purerl.train import Program, build_program
 
 PUREJAXRL = DQNConfig(
@@ -154,6 +154,24 @@ def cartpole() -> list[Row]:
     ]
 
 
+def prioritised() -> list[Row]:
+    """Ten seeds with prioritised replay; against another commit, take both checkouts by turns."""
+    options = ("--dqn.prioritised", "--num-seeds", "10")
+    command = " ".join(["python experiments/dqn.py", *options])
+    with tempfile.TemporaryDirectory() as room:
+        summary, wall = run_script("experiments/dqn.py", Path(room), "run", *options)
+    returns = np.asarray(summary["eval"]["default"]["per_seed"])
+    low, high = bootstrap_interval(returns)
+    middle = float(interquartile_mean(returns))
+    name = "CartPole, prioritised, 10 seeds"
+    return [
+        Row(f"{name}, interquartile mean", middle, "return", None, 435, 476, command),
+        Row(f"{name}, lower end of its 95 % interval", float(low), "return", command=command),
+        Row(f"{name}, upper end of its 95 % interval", float(high), "return", command=command),
+        Row(f"{name}, wall time", wall, "s", command=command, lower_is_better=True),
+    ]
+
+
 def maze(algorithm: str) -> list[Row]:
     """One of both learners in mazes; that with a replay needs more steps."""
     options = ("--algorithm", algorithm) + (("--total-steps", "8e6") if algorithm == "dqn" else ())
@@ -203,6 +221,7 @@ MEASURES: dict[str, Callable[[], list[Row]]] = {
     "capacity": capacity,
     "seeds": seeds,
     "cartpole": cartpole,
+    "prioritised": prioritised,
     "maze_pqn": partial(maze, "pqn"),
     "maze_dqn": partial(maze, "dqn"),
     "breakout": breakout,

@@ -20,6 +20,7 @@ from envs.maze import maze_levels
 from purerl import cli
 from purerl.algorithms.dqn_config import DQNConfig
 from purerl.algorithms.pqn_config import PQNConfig
+from purerl.levels import pool_size
 from purerl.networks import GridNetworkName, QNetworkConfig, make_q_network
 from purerl.runs import Experiment, RunOptions, Steps
 
@@ -89,8 +90,8 @@ def build(config: Config) -> Experiment:
         learner = make_dqn_learner(env, network, dqn, config.num_seeds, curriculum)
     else:
         learner = make_pqn_learner(env, network, config.pqn.replace(env_params=params), curriculum)
-    num_levels = chosen.num_levels or chosen.num_envs
-    check_curriculum(config.curriculum, levels, num_levels // learner.num_devices)
+    num_levels = pool_size(chosen.num_levels, chosen.num_envs, learner.num_devices)
+    check_curriculum(config.curriculum, levels, num_levels)
     algorithm = learner.make()
     # An MLP, or a readout of every cell, has parameters for one size of grid alone.
     transfers = config.network != "mlp" and config.net.readout == "agent"

@@ -16,6 +16,7 @@ from envs.bikkle.levels import BikkleLevels, bikkle_levels
 from envs.curriculum import CurriculumOptions, check_curriculum, make_curriculum
 from purerl import cli
 from purerl.algorithms.ppo import make_ppo
+from purerl.levels import pool_size
 from purerl.networks import make_actor_critic
 from purerl.runs import Experiment
 from purerl.train import build_program
@@ -37,7 +38,7 @@ def build(config: Config) -> Experiment:
     network = make_actor_critic(arena, params, config.network, config.net)
     env = BikkleLevels(arena, config.success_return)
     levels = bikkle_levels(env)
-    num_levels = (config.ppo.num_levels or config.ppo.num_envs) // plain.num_devices
+    num_levels = pool_size(config.ppo.num_levels, config.ppo.num_envs, plain.num_devices)
     check_curriculum(config.curriculum, levels, num_levels)
     make = partial(make_ppo, env, network, curriculum=make_curriculum(levels, config.curriculum))
     return plain._replace(

@@ -19,6 +19,7 @@ from envs.maze import maze_levels
 from purerl import cli
 from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig, check_ppo
+from purerl.levels import pool_size
 from purerl.networks import GridNetworkName, NetworkConfig, make_actor_critic
 from purerl.runs import Experiment, RunOptions, Steps
 from purerl.train import build_program, usable_devices
@@ -66,7 +67,7 @@ def build(config: Config) -> Experiment:
     levels = maze_levels(env, config.num_edits, config.keep_solvable)
     num_samples = ppo.num_envs * ppo.num_steps
     devices = usable_devices(ppo.num_envs, num_samples, ppo.num_minibatches, ppo.group_size)
-    check_curriculum(config.curriculum, levels, (ppo.num_levels or ppo.num_envs) // devices)
+    check_curriculum(config.curriculum, levels, pool_size(ppo.num_levels, ppo.num_envs, devices))
     curriculum = make_curriculum(levels, config.curriculum)
     make = partial(make_ppo, env, network, curriculum=curriculum)
     algorithm = make()

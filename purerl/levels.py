@@ -32,6 +32,18 @@ class LevelTrace:
     episode_return: jax.Array
 
 
+LEAST_LEVELS = 64
+"""Levels that a pool holds at least where their number is left open."""
+
+
+def pool_size(wanted: int, num_envs: int, num_shards: int) -> int:
+    """Levels in the pool of one shard: so many as are wanted in all, or where that is 0, one an environment.
+
+    Then there are 64 at least: a rollout resets one environment many times, and each level would come again.
+    """
+    return max((wanted or max(num_envs, LEAST_LEVELS)) // num_shards, 1)
+
+
 def num_levels(pool: LevelPool) -> int:
     """P, the number of slots."""
     return pool.learnable.shape[0]

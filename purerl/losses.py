@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from purerl.metrics import as_mean
+from purerl.metrics import as_mean, masked_mean
+from purerl.returns import bootstrap
 from purerl.types import Mean
 
 
@@ -60,26 +61,36 @@ def approximate_kl(log_ratio: jax.Array) -> jax.Array:
     return jnp.expm1(log_ratio) - log_ratio
 
 
-def explained_variance(value: jax.Array, target: jax.Array) -> jax.Array:
+def explained_variance(value: jax.Array, target: jax.Array, counts: jax.Array | None = None) -> jax.Array:
     r"""Share of the targets' variance that the critic explains, :math:`1 - Var(G - V) / Var(G)`.
 
     Args:
         value: V, float32 [...].
         target: G, float32 [...].
+        counts: bool [...], which samples count; None where all do.
 
     Returns:
         float32 []: 1 is perfect, 0 no better than a constant; 0 where the targets do not vary.
     """
-    variance = jnp.var(target)
-    return jnp.where(variance > 0, 1.0 - jnp.var(target - value) / jnp.maximum(variance, 1e-12), 0.0)
+    variance = jnp.var(target, where=counts)
+    left = jnp.var(target - value, where=counts)
+    return jnp.where(variance > 0, 1.0 - left / jnp.maximum(variance, 1e-12), 0.0)
 
 
-def return_metrics(value: jax.Array | None, target: jax.Array) -> dict[str, Mean]:
-    """How much targets, [...], differ, and how much of that a critic's values explain, if there is one."""
-    metrics = {"return_variance": as_mean(jnp.var(target))}
+def return_metrics(
+    value: jax.Array | None, target: jax.Array, counts: jax.Array | None = None
+) -> dict[str, Mean]:
+    """How much targets, [...], differ, and how much of that a critic's values explain, if there is one.
+
+    With `counts`, bool [...], of those samples alone that it names; without weight where there is none.
+    """
+    metrics = {"return_variance": jnp.var(target, where=counts)}
     if value is not None:
-        metrics["explained_variance"] = as_mean(explained_variance(value, target))
-    return metrics
+        metrics["explained_variance"] = explained_variance(value, target, counts)
+    if counts is None:
+        return {name: as_mean(each) for name, each in metrics.items()}
+    any_counts = counts.any()
+    return {name: masked_mean(each, any_counts) for name, each in metrics.items()}
 
 
 def huber(error: jax.Array, delta: jax.Array | float) -> jax.Array:
@@ -113,7 +124,8 @@ def q_learning_target(
 
     Args:
         reward: r, float32 [B]; or the discounted sum of a window.
-        discount: d, float32 [B]: 0 where the episode terminated.
+        discount: d, float32 [B]: 0 where the episode terminated, and the values of the successor count for
+            nothing, whatever they are.
         value_tp1: Q' of the successor, float32 [A, B].
         selector_tp1: the values that choose the action, float32 [A, B].
 
@@ -123,7 +135,8 @@ def q_learning_target(
     Source: van Hasselt et al. 2016 (arXiv:1509.06461), equations 2 and 4.
     """
     chosen = selector_tp1 == selector_tp1.max(0)
-    return jax.lax.stop_gradient(reward + discount * jnp.where(chosen, value_tp1, -jnp.inf).max(0))
+    value = jnp.where(chosen, value_tp1, -jnp.inf).max(0)
+    return jax.lax.stop_gradient(bootstrap(reward, discount, discount, value))
 
 
 def value_of_action(value: jax.Array, action: jax.Array) -> jax.Array:

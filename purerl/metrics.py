@@ -43,11 +43,19 @@ def as_mean(value: jax.Array) -> Mean:
     return Mean(total=jnp.sum(value, dtype=jnp.float32), weight=jnp.float32(jnp.size(value)))
 
 
-def as_means(values: dict[str, jax.Array]) -> Packed:
-    """The mean of each of several arrays of one shape [...], as a single reduction."""
+def as_means(values: dict[str, jax.Array], counts: jax.Array | None = None) -> Packed:
+    """The mean of each of several arrays of one shape [...], as a single reduction.
+
+    Args:
+        values: by name.
+        counts: bool [...], which entries count; None where all do.
+    """
     stacked = jnp.stack([value.astype(jnp.float32) for value in values.values()])
+    weight = jnp.float32(stacked[0].size)
+    if counts is not None:
+        stacked, weight = jnp.where(counts, stacked, 0.0), counts.sum(dtype=jnp.float32)
     totals = stacked.reshape(len(values), -1).sum(1)
-    weights = jnp.full(len(values), stacked[0].size, jnp.float32)
+    weights = jnp.full(len(values), weight)
     return Packed(values=jnp.stack([totals, weights], axis=1), names=tuple(values))
 
 

@@ -3,11 +3,36 @@
 import jax
 import jax.numpy as jnp
 
+LEAST_SIDE = 8
+"""Rows and columns of a grid whose cells moves along its sides mix."""
+
+
+def permutations(key: jax.Array, count: int, num_rows: int, num_columns: int) -> jax.Array:
+    """Random permutations of the cells of a grid, of any shape.
+
+    Grids with long sides are mixed by moves along them, see `grid_permutations`. In a single row such moves
+    are rotations, and in a few rows nearly so: there random numbers are sorted.
+
+    Args:
+        key: a `jax.random.key`.
+        count: how many permutations.
+        num_rows: R, at least 1.
+        num_columns: C, at least 1.
+
+    Returns:
+        int32 [count, R * C], each of 0 to R * C - 1 once.
+    """
+    if min(num_rows, num_columns) >= LEAST_SIDE:
+        return grid_permutations(key, count, num_rows, num_columns)
+    # Equal numbers, which keep their order, are one pair in 2 ** 32.
+    bits = jax.random.bits(key, (count, num_rows * num_columns))
+    return jnp.argsort(bits, axis=1).astype(jnp.int32)
+
 
 def grid_permutations(
     key: jax.Array, count: int, num_rows: int, num_columns: int, num_rounds: int = 4
 ) -> jax.Array:
-    """Random permutations of the cells of a grid, each from a few random numbers for each row and column.
+    """Permutations of the cells of a grid, each from a few random numbers for each row and column.
 
     Each round moves every cell along its column by an offset that belongs to the column's number, then along
     its row by an offset that belongs to the row's; each move is a bijection, and so is their composition: an
@@ -16,8 +41,8 @@ def grid_permutations(
     Args:
         key: a `jax.random.key`.
         count: how many permutations.
-        num_rows: R, at least 1.
-        num_columns: C, at least 1.
+        num_rows: R, some at least: of one row, or one column, there are rotations alone.
+        num_columns: C, the same.
         num_rounds: rounds of both moves; four mix well.
 
     Returns:

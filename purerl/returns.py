@@ -4,6 +4,29 @@ import jax
 import jax.numpy as jnp
 
 
+def bootstrap(
+    reward: jax.Array, follows: jax.Array, factor: jax.Array | float, value: jax.Array
+) -> jax.Array:
+    """What a reward and all that comes after it are worth: `reward + factor * value` where anything follows.
+
+    Whatever stands for the rest of a return goes through here. Behind the end of an episode there is nothing,
+    and an observation of it may be anything, NaN as well, and so may all that is computed from it: zero times
+    NaN is NaN, so the value is left out, not multiplied by zero.
+
+    Args:
+        reward: float32 [...].
+        follows: bool [...], or a number that is 0 where nothing follows.
+        factor: discount of the value.
+        value: of what follows, float32 [...]; where nothing does, it counts for nothing and gets no gradient
+            from here (what is NaN before it still can: keep the gradient out, or put a number in its place).
+
+    Returns:
+        float32 [...].
+    """
+    follows = jnp.asarray(follows) != 0
+    return reward + jnp.where(follows, factor * jnp.where(follows, value, 0.0), 0.0)
+
+
 def gae(
     reward: jax.Array,
     value: jax.Array,
@@ -22,7 +45,8 @@ def gae(
     Args:
         reward: r_t, float32 [T, ...].
         value: V(s_t), float32 [T, ...].
-        next_value: V of the true successor s'_t, before any reset, float32 [T, ...].
+        next_value: V of the true successor s'_t, before any reset, float32 [T, ...]; of no effect, whatever
+            it is, where the episode terminated.
         terminated: bool [T, ...]: nothing follows, so nothing is bootstrapped.
         truncated: bool [T, ...]: cut by a limit, so the successor's value stands for the rest.
         gamma: discount in [0, 1].
@@ -33,16 +57,16 @@ def gae(
 
     Source: Schulman et al. 2016 (arXiv:1506.02438), equations 11 to 16.
     """
-    continues = 1.0 - terminated.astype(value.dtype)
-    delta = reward + gamma * continues * next_value - value
-    decay = gamma * gae_lambda * continues * (1.0 - truncated.astype(value.dtype))
+    delta = bootstrap(reward, ~terminated, gamma, next_value) - value
+    decay = gamma * gae_lambda
 
     def step(advantage_tp1, inputs):
-        delta_t, decay_t = inputs
-        advantage_t = delta_t + decay_t * advantage_tp1
+        delta_t, goes_on_t = inputs
+        advantage_t = bootstrap(delta_t, goes_on_t, decay, advantage_tp1)
         return advantage_t, advantage_t
 
-    return jax.lax.scan(step, jnp.zeros_like(delta[0]), (delta, decay), reverse=True)[1]
+    goes_on = ~(terminated | truncated)
+    return jax.lax.scan(step, jnp.zeros_like(delta[0]), (delta, goes_on), reverse=True)[1]
 
 
 def running_returns(

@@ -267,8 +267,8 @@ def unroll(
         begins = actor.episode_length == 0
         carry, action, log_prob, value = act(actor.carry, actor.observation, begins, act_chance)
         stepped, result, metrics = step_environments(env, params, actor, pool, action, chance)
-        # The last successors need a value however they came about; those before, only where they are cut.
-        needed = result.truncated | (number == num_steps - 1)
+        # The last successors need a value, if the episode goes on; those before, only where they are cut.
+        needed = (result.truncated | (number == num_steps - 1)) & ~result.terminated
         next_value = values_where(needed, value_of, result.successor, carry)
         transition = Transition(
             observation=actor.observation,
@@ -289,4 +289,5 @@ def unroll(
     actor, (transitions, levels, metrics) = jax.lax.scan(step, actor, inputs)
     cut = transitions.truncated.at[-1].set(True)
     next_value = jnp.where(cut, transitions.next_value, jnp.roll(transitions.value, -1, axis=0))
+    next_value = jnp.where(transitions.terminated, 0.0, next_value)  # in a block it may be that of a NaN
     return actor, dataclasses.replace(transitions, next_value=next_value), levels, add_up(metrics)

@@ -1,4 +1,4 @@
-"""A function on several devices; means, sums and keys over shards, which change nothing without an axis."""
+"""Functions on several devices; means, sums, maxima and keys over shards: without an axis, no change."""
 
 from collections.abc import Callable
 from typing import Any
@@ -83,6 +83,11 @@ def sum_across(tree: PyTree, axis_name: AxisName) -> PyTree:
         return tree
     flat, unravel = ravel_pytree(tree)
     return unravel(jax.lax.psum(flat, axis_name))
+
+
+def max_across(value: jax.Array, axis_name: AxisName) -> jax.Array:
+    """The highest over the shards, of each entry."""
+    return value if axis_name is None else jax.lax.pmax(value, axis_name)
 
 
 def split_key(key: jax.Array, num_shared: int, num_own: int, axis_name: AxisName) -> tuple[jax.Array, ...]:

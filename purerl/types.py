@@ -71,7 +71,8 @@ class Transition:
         reward: float32.
         terminated: the episode ended by the rules of the environment: nothing follows.
         truncated: the episode was cut by a time limit: the return goes on, unseen.
-        next_value: the critic's estimate for the true successor observation, taken before any reset.
+        next_value: the critic's estimate for the true successor observation, taken before any reset; 0 where
+            the episode terminated.
     """
 
     observation: PyTree

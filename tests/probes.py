@@ -63,6 +63,44 @@ class Probe:
         return spaces.Discrete(self.num_actions)
 
 
+@struct.dataclass
+class LastLookParams:
+    """With what is seen behind the end of an episode."""
+
+    seen: float = 0.0
+    max_steps_in_episode: int = 8
+
+
+@dataclass(frozen=True)
+class LastLook(Probe):
+    """Two actions and the reward of `ActionFollowsCue`; behind the end, what is seen is `params.seen`.
+
+    Every third episode is cut by a limit, a step earlier; what is seen there is as always.
+    """
+
+    num_actions: int = 2
+    ends_after: int = 3
+
+    @property
+    def default_params(self):
+        return LastLookParams()
+
+    def reset_env(self, key, params):
+        seed = jax.random.randint(key, (), 0, 3)
+        observation, state = super().reset_env(key, params)
+        return observation, state.replace(cue=jnp.where(seed == 0, 0.5, state.cue))
+
+    def step_env(self, key, state, action, params):
+        observation, state, reward, ended, info = super().step_env(key, state, action, params)
+        return jnp.where(ended, params.seen, observation), state, reward, ended, info
+
+    def is_truncated(self, state, params):
+        return (state.cue == 0.5) & (state.time == self.ends_after - 1)
+
+    def reward(self, state, action):
+        return jnp.where((action == 1) == (state.cue > 0), 1.0, -1.0)
+
+
 class RewardOne(Probe):
     """One action, reward 1, one step: the value is 1."""
 

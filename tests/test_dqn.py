@@ -9,11 +9,12 @@ import pytest
 from probes import ActionFollowsCue, ContinuousTarget, RewardIsCue, RewardOne
 
 from purerl import losses
-from purerl.algorithms.acting import epsilon_greedy, exploration_rate, spread_rates
+from purerl.algorithms.acting import epsilon_greedy, spread_rates
 from purerl.algorithms.dqn import make_dqn
 from purerl.algorithms.dqn_config import DQNConfig, check_dqn
 from purerl.networks import QNetworkConfig, make_q_network
 from purerl.replay.rows import unpack
+from purerl.schedules import exploration_rate
 from purerl.train import sweep, train
 
 SMALL = QNetworkConfig(width=16, head_width=16)
@@ -119,7 +120,8 @@ def test_a_dueling_head_adds_a_value_and_centred_advantages():
 
 
 def test_epsilon_falls_and_spreads_over_environments():
-    rate = lambda progress: exploration_rate(CONFIG.replace(exploration_share=0.5), jnp.float32(progress))  # noqa: E731
+    half = CONFIG.replace(exploration_share=0.5, total_updates=1)
+    rate = lambda done: exploration_rate(half, jnp.float32(done))  # noqa: E731
     # From 1 to 0.05 in the first half: half-way of that, 0.525.
     np.testing.assert_allclose(
         [rate(0.0), rate(0.25), rate(0.5), rate(1.0)], [1.0, 0.525, 0.05, 0.05], rtol=1e-6

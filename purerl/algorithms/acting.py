@@ -11,9 +11,6 @@ from purerl.replay import Experience, ReplayState
 from purerl.rollout import ActorState, Step
 from purerl.types import PyTree
 
-LEAST_LEVELS = 64
-"""Levels that a pool holds at least where their number is left open."""
-
 
 @struct.dataclass
 class Actor:
@@ -58,17 +55,6 @@ def as_experience(observation: PyTree, action: jax.Array, step: Step) -> Experie
         truncated=step.truncated,
         successor=step.successor,
     )
-
-
-def exploration_rate(config: Any, progress: jax.Array) -> jax.Array:
-    """Epsilon in force: linear from `epsilon` to `final_epsilon` in the first `exploration_share` of a run.
-
-    Args:
-        config: with these three, all in [0, 1].
-        progress: share of training done, float32 [].
-    """
-    done = jnp.minimum(progress / jnp.maximum(config.exploration_share, 1e-8), 1.0)
-    return config.epsilon + done * (config.final_epsilon - config.epsilon)
 
 
 def spread_rates(rate: jax.Array, spread: jax.Array | float, num_envs: int) -> jax.Array:

@@ -16,27 +16,34 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 from jax.flatten_util import ravel_pytree
 
 from purerl.algorithms.acting import (
-    LEAST_LEVELS,
     Actor,
     as_experience,
     draw_exploration,
     epsilon_greedy,
     example_experience,
-    exploration_rate,
     explore,
     first_experience,
     spread_rates,
 )
 from purerl.algorithms.dqn_config import DQNConfig
-from purerl.algorithms.dqn_learning import Learner, init_learner, learn, scan_or_call, unraveller
+from purerl.algorithms.dqn_learning import (
+    Learner,
+    importance_weights,
+    init_learner,
+    learn,
+    scan_or_call,
+    unraveller,
+)
 from purerl.diagnostics import gradient_metrics, greedy_entropy, look_inside, probe
-from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels
+from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels, pool_size
 from purerl.metrics import Packed, add_up, as_mean, pack
 from purerl.replay import Replay, ReplayState, prioritised, uniform
 from purerl.rollout import Chance, draw_chance, init_actor, step_environments
+from purerl.schedules import exploration_rate, learning_rate, linear, share_done
 from purerl.sharding import num_shards, split_key, sum_across
 from purerl.spaces import are_vectors
 from purerl.types import Algorithm, AxisName, Curriculum, LevelPool, PyTree, TrainState
@@ -74,14 +81,43 @@ def act(
     return (Actor(environments=stepped, replay=replay), learner), (pack(metrics), step.level)
 
 
+@struct.dataclass
+class Schedule:
+    """What is in force in each of the rounds of learning of an update; float32 [rounds].
+
+    Attributes:
+        epsilon: share of random actions in the steps before it.
+        learning_rate: step size.
+        weight_exponent: of the importance weights.
+        env_steps: steps of all environments that were taken by then.
+    """
+
+    epsilon: jax.Array
+    learning_rate: jax.Array
+    weight_exponent: jax.Array
+    env_steps: jax.Array
+
+
+def schedule_of(config: DQNConfig, num_updates: jax.Array) -> Schedule:
+    """The schedule of the update that follows so many, [rounds]."""
+    rounds = config.num_iterations // config.learn_every
+    done = num_updates + jnp.arange(rounds) / rounds
+    return Schedule(
+        epsilon=exploration_rate(config, done),
+        learning_rate=learning_rate(config, done),
+        weight_exponent=linear(config.weight_exponent, 1.0, share_done(config, done)),
+        env_steps=(done + 1 / rounds) * (config.num_iterations * config.num_envs),
+    )
+
+
 def draw_ahead(
     actor: Actor, key: jax.Array, config: DQNConfig, axis_name: AxisName
 ) -> tuple[jax.Array, Chance, PyTree]:
     """What chance decides in an update: exploring and environments [rounds, k, ...], draws [rounds, ...]."""
     rounds, num_envs = config.num_iterations // config.learn_every, actor.environments.slot.shape[0]
     explore_key, chance_key, draw_key = jax.random.split(key, 3)
-    num_samples = config.num_gradient_steps * config.batch_size // num_shards(axis_name)
-    draws = jax.vmap(lambda key: replay_of(config).draw(actor.replay, key, num_samples))
+    size = config.batch_size // num_shards(axis_name), config.num_gradient_steps
+    draws = jax.vmap(lambda key: replay_of(config).draw(actor.replay, key, *size))
     return (
         draw_exploration(explore_key, rounds, config.learn_every, num_envs),
         draw_chance(chance_key, rounds, config.learn_every, num_envs),
@@ -94,24 +130,20 @@ def learn_from_replay(
     learner: Learner,
     replay: ReplayState,
     chance: PyTree,
-    num_updates: jax.Array,
+    schedule: Schedule,
     config: DQNConfig,
     axis_name: AxisName,
 ) -> tuple[Learner, ReplayState, Any]:
-    """A round of learning, once there is enough to learn from; `num_updates` counts parts of one, too."""
+    """A round of learning, once there is enough to learn from."""
     kind = replay_of(config)
-    progress = jnp.minimum(num_updates / config.total_updates, 1.0)
     samples, index, weight = kind.read(replay, chance, config.gamma)
     if config.prioritised:
-        beta = config.weight_exponent + progress * (1.0 - config.weight_exponent)
-        weight = weight**beta
-        weight = weight / jnp.maximum(weight.max(), 1e-8)
-    rate = config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
-    round_of = partial(learn, network, rate=rate, config=config, axis_name=axis_name)
+        weight = importance_weights(weight, schedule.weight_exponent, axis_name)
+    round_of = partial(learn, network, rate=schedule.learning_rate, config=config, axis_name=axis_name)
     _, *shapes = jax.eval_shape(round_of, learner, samples, weight)
     nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     # Not by the rows in the replay: shards may differ in them, and would wait for each other for ever.
-    knows = num_updates * (config.num_iterations * config.num_envs) >= config.warmup_steps
+    knows = schedule.env_steps >= config.warmup_steps
     # The replay does not pass through the choice, so it is not copied.
     learner, error, metrics = jax.lax.cond(
         knows, round_of, lambda learner, *_: (learner, *nothing), learner, samples, weight
@@ -141,8 +173,8 @@ def make_dqn(
         key, network_key, actor_key, pool_key = split_key(key, 2, 2, axis_name)
         shards = num_shards(axis_name)
         num_envs = config.num_envs // shards
-        wanted = config.num_levels or max(config.num_envs, LEAST_LEVELS)
-        choice = levels.init(pool_key, config.env_params, max(wanted // shards, 1))
+        count = pool_size(config.num_levels, config.num_envs, shards)
+        choice = levels.init(pool_key, config.env_params, count)
         environments = init_actor(config.env_params, choice.pool, actor_key, num_envs, config.stagger)
         example = first_experience(example_experience(env, config.env_params), environments.observation)
         return TrainState(
@@ -159,15 +191,12 @@ def make_dqn(
     def iterate(carry: tuple[Actor, Learner], inputs: Any, state: TrainState, config: DQNConfig):
         """Steps of all environments, and the round of learning that follows them."""
         actor, learner = carry
-        explorations, chances, draws, number = inputs
-        rounds = config.num_iterations // config.learn_every
-        num_updates = state.num_updates + (number + 1) / rounds
-        epsilon = exploration_rate(config, num_updates / config.total_updates)
-        learner = dataclasses.replace(learner, epsilon=epsilon)
+        explorations, chances, draws, schedule = inputs
+        learner = dataclasses.replace(learner, epsilon=schedule.epsilon)
         step = partial(act, env, network, pool=state.curriculum.pool, config=config)
         (actor, learner), (metrics, trace) = scan_or_call(step, (actor, learner), (explorations, chances))
         learner, replay, learnt = learn_from_replay(
-            network, learner, actor.replay, draws, num_updates, config, axis_name
+            network, learner, actor.replay, draws, schedule, config, axis_name
         )
         return (dataclasses.replace(actor, replay=replay), learner), (metrics, learnt, trace)
 
@@ -177,8 +206,8 @@ def make_dqn(
         learner = dataclasses.replace(
             state.learner, params=flat, target_params=ravel_pytree(state.learner.target_params)[0]
         )
-        rounds = config.num_iterations // config.learn_every
-        inputs = (*draw_ahead(state.actor, run_key, config, axis_name), jnp.arange(rounds))
+        schedule = schedule_of(config, state.num_updates)
+        inputs = (*draw_ahead(state.actor, run_key, config, axis_name), schedule)
         (actor, learner), (acted, learnt, trace) = jax.lax.scan(
             partial(iterate, state=state, config=config), (state.actor, learner), inputs
         )
@@ -193,8 +222,7 @@ def make_dqn(
             level_key, state.curriculum, config.env_params, outcome, progress
         )
         slot = forget_renewed(actor.environments.slot, renewed)
-        rate = config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
-        rates = {"epsilon": as_mean(learner.epsilon), "learning_rate": as_mean(rate)}
+        rates = {"epsilon": as_mean(schedule.epsilon), "learning_rate": as_mean(schedule.learning_rate)}
         metrics = add_up(acted) | add_up(learnt) | level_metrics | rates
         state = TrainState(
             learner=dataclasses.replace(

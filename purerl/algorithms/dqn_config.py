@@ -5,6 +5,8 @@ from typing import Annotated, Any
 import tyro
 from flax import struct
 
+from purerl.replay import check_event_share
+
 
 @struct.dataclass
 class DQNConfig:
@@ -87,6 +89,7 @@ def check_dqn(config: DQNConfig, shards: int = 1) -> None:
     for name in (*shares, "priority_exponent", "weight_exponent"):
         if not 0 <= getattr(config, name) <= 1:
             raise ValueError(f"{name} = {getattr(config, name)} must lie between 0 and 1")
+    check_event_share(config.batch_size // shards, config.event_share, config.event_size)
     if config.prioritised and config.event_share:
         raise ValueError("event_share has no meaning with prioritised replay; set one of them to 0")
 

@@ -15,7 +15,7 @@ from purerl.algorithms.dqn_config import DQNConfig
 from purerl.diagnostics import keep_gradient
 from purerl.metrics import Packed, as_mean, as_means
 from purerl.replay import Sample
-from purerl.sharding import mean_across
+from purerl.sharding import max_across, mean_across
 from purerl.types import AxisName, PyTree
 
 
@@ -66,6 +66,22 @@ def init_learner(params: PyTree, config: DQNConfig) -> Learner:
         since_target=jnp.int32(0),
         epsilon=jnp.asarray(config.epsilon, jnp.float32),
     )
+
+
+def importance_weights(weight: jax.Array, exponent: jax.Array, axis_name: AxisName) -> jax.Array:
+    r"""Weights that undo the draw in part, the highest of a round 1, wherever it was drawn: float32 [B].
+
+    .. math:: w_i = \left(\frac{1}{N P(i)}\right)^\beta / \max_j w_j
+
+    Args:
+        weight: 1 / (N P(i)), float32 [B].
+        exponent: beta, in [0, 1].
+        axis_name: mesh axis over which the samples are sharded, if any.
+
+    Source: Schaul et al. 2016 (arXiv:1511.05952), section 3.4.
+    """
+    weight = jnp.where(weight > 0, weight**exponent, 0.0)  # 0 is no step, whatever the exponent
+    return weight / jnp.maximum(max_across(weight.max(), axis_name), 1e-8)
 
 
 def dqn_loss(

@@ -1,6 +1,7 @@
 """Epochs of gradient steps over the samples of one rollout, for learners that keep no older experience."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import jax
@@ -9,7 +10,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from purerl.metrics import Packed, add_up, as_mean
-from purerl.permutation import grid_permutations
+from purerl.permutation import permutations
 from purerl.sharding import mean_across
 from purerl.types import AxisName, PyTree
 
@@ -39,6 +40,7 @@ def gradient_epochs(
     config: EpochConfig,
     axis_name: AxisName,
     whole_segments: bool = False,
+    learns: jax.Array | None = None,
 ) -> tuple[PyTree, PyTree, Packed]:
     """Shuffles the samples anew for each epoch, cuts them into minibatches, and takes a step for each.
 
@@ -57,6 +59,8 @@ def gradient_epochs(
         axis_name: mesh axis over which samples are sharded, if any.
         whole_segments: whether the T steps of an environment stay together, so that a minibatch has leaves
             [T, B, ...], and not [B, ...].
+        learns: bool [], whether any sample counts: where none does, not even momentum moves anything. None
+            where all count.
 
     Returns:
         Parameters and state after the last step, and the metrics of all steps with the gradient's norm.
@@ -82,12 +86,15 @@ def gradient_epochs(
 
         total, metrics = jax.lax.scan(accumulate, jnp.zeros_like(flat_params), index.reshape(parts, -1))
         gradient = mean_across(total / parts, axis_name)
-        updates, optimizer_state = optimizer.update(gradient, optimizer_state)
-        flat_params += updates
+        updates, moved = optimizer.update(gradient, optimizer_state)
+        if learns is not None:
+            keep = partial(jnp.where, learns)
+            updates, moved = keep(updates, 0.0), jax.tree.map(keep, moved, optimizer_state)
+        flat_params, optimizer_state = flat_params + updates, moved
         metrics = add_up(metrics) | {"gradient_norm": as_mean(optax.tree.norm(gradient))}
         return (unravel(flat_params), flat_params, optimizer_state), metrics
 
-    index = grid_permutations(key, config.num_epochs, rows, columns).reshape(-1, minibatch)
+    index = permutations(key, config.num_epochs, rows, columns).reshape(-1, minibatch)
     carry, metrics = jax.lax.scan(step, (params, flat_params, optimizer_state), index)
     params, _, optimizer_state = carry
     return params, optimizer_state, add_up(metrics)

@@ -24,13 +24,12 @@ from purerl.algorithms.ppo_learning import (
     Learner,
     as_segments,
     learn,
-    learning_rate,
     make_optimizer,
     prepare,
 )
 from purerl.diagnostics import gradient_metrics, look_inside, policy_metrics, probe
 from purerl.distributions import act_with, draw_noise
-from purerl.levels import LevelTrace, forget_renewed, fresh_levels
+from purerl.levels import LevelTrace, forget_renewed, fresh_levels, pool_size
 from purerl.metrics import Packed, as_mean, as_means
 from purerl.normalize import (
     init_moments,
@@ -39,6 +38,7 @@ from purerl.normalize import (
     update_observation_moments,
 )
 from purerl.rollout import ActorState, init_actor, unroll
+from purerl.schedules import learning_rate
 from purerl.sharding import num_shards, split_key, sum_across
 from purerl.spaces import are_vectors
 from purerl.types import Algorithm, AxisName, Curriculum, LevelPool, Metrics, PyTree, TrainState, Transition
@@ -112,8 +112,9 @@ def make_ppo(
 
     def init(key: jax.Array, config: PPOConfig) -> TrainState:
         key, network_key, actor_key, pool_key = split_key(key, 2, 2, axis_name)
-        num_envs = config.num_envs // num_shards(axis_name)
-        num_levels = max((config.num_levels or config.num_envs) // num_shards(axis_name), 1)
+        shards = num_shards(axis_name)
+        num_envs = config.num_envs // shards
+        num_levels = pool_size(config.num_levels, config.num_envs, shards)
         choice = levels.init(pool_key, config.env_params, num_levels)
         actor = init_actor(config.env_params, choice.pool, actor_key, num_envs, config.stagger)
         carry = network.initial_carry(num_envs)
@@ -140,13 +141,12 @@ def make_ppo(
             rollout_key, group_key = jax.random.split(rollout_key)
             start = start_groups(start, pool, group_key, config.group_size)
         actor, transitions, trace, metrics = collect(env, network, learner, start, pool, rollout_key, config)
-        num_levels = pool.learnable.shape[0]
         batch, outcome, moments, discounted = prepare(
             transitions,
             trace,
             actor.discounted_return,
             learner.return_moments,
-            num_levels,
+            pool.learnable.shape[0],
             config,
             axis_name,
         )
@@ -161,7 +161,9 @@ def make_ppo(
         )
         metrics |= learn_metrics | level_metrics
         metrics |= action_metrics(batch.action, env.action_space(config.env_params))
-        explained = losses.return_metrics(None if config.group_size else batch.value, batch.target)
+        explained = losses.return_metrics(
+            None if config.group_size else batch.value, batch.target, batch.weight > 0
+        )
         metrics |= explained | {"learning_rate": as_mean(rate)}
         slot = forget_renewed(actor.slot, renewed)
         if config.normalize_observations:

@@ -22,7 +22,7 @@ class PPOConfig:
     """Samples whose gradients are computed at once and added up; 0 for the whole minibatch. Changes nothing
     but the speed: what fits into the processor's cache is fastest."""
     num_levels: int = struct.field(pytree_node=False, default=0)
-    """Fresh levels that resets of one rollout draw from; 0 for as many as environments."""
+    """Fresh levels that resets of one rollout draw from; 0 for as many as environments, 64 at least."""
     stagger: bool = struct.field(pytree_node=False, default=True)
     """Start the environments at random ages, so that they do not all reset in the same step."""
     normalize_rewards: bool = struct.field(pytree_node=False, default=True)

@@ -19,7 +19,7 @@ from purerl.metrics import Packed, as_means
 from purerl.normalize import Moments, update_moments
 from purerl.returns import gae, running_returns
 from purerl.rollout import ActorState
-from purerl.sharding import mean_across
+from purerl.sharding import mean_across, sum_across
 from purerl.types import AxisName, LevelOutcome, PyTree, Transition
 
 
@@ -44,7 +44,9 @@ class Learner:
 
 @struct.dataclass
 class Batch:
-    """What the loss needs of each sample; leaves [B, ...]. Weights are 1 on average.
+    """What the loss needs of each sample; leaves [B, ...].
+
+    Weights are 1 on average over a rollout, and 0 where a sample is not learnt from.
 
     For a network with a memory they are segments of T steps, leaves [T, B, ...], with what was remembered
     before them, `carry`, leaves [1, B, ...], and where in them episodes begin, bool [T, B].
@@ -82,12 +84,6 @@ def judge(network: Any, params: PyTree, batch: Batch) -> tuple[Any, jax.Array]:
     return network.apply(params, batch.observation, carry, batch.begins)
 
 
-def learning_rate(config: PPOConfig, num_updates: jax.Array) -> jax.Array:
-    """The step size in force: linear from `learning_rate` to `final_learning_rate`, float32 []."""
-    progress = jnp.minimum(num_updates / config.total_updates, 1.0)
-    return config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
-
-
 def adapted_rate(rate: jax.Array, kl: jax.Array, target: float) -> jax.Array:
     """The next step size: 1.5 times smaller above twice the KL aimed at, 1.5 times larger below half of it.
 
@@ -95,7 +91,7 @@ def adapted_rate(rate: jax.Array, kl: jax.Array, target: float) -> jax.Array:
 
     Args:
         rate: step size in force, float32 [].
-        kl: mean over the gradient steps of an update, float32 [].
+        kl: mean over the gradient steps of an update and the samples that are learnt from, float32 [].
         target: above 0.
 
     Source: Rudin et al. 2022 (arXiv:2109.11978), appendix A.2.
@@ -125,15 +121,19 @@ def ppo_loss(network: Any, params: PyTree, batch: Batch, config: PPOConfig) -> t
         config: coefficients.
 
     Returns:
-        Mean loss over the samples, float32 [], and the metrics of this microbatch.
+        Mean loss over the samples, float32 [], and the metrics of those in this microbatch that are learnt
+        from.
     """
     policy, value = judge(network, params, batch)
-    log_ratio = policy.log_prob(batch.action) - batch.log_prob
+    counts = batch.weight > 0
+    # The policy may run far away from what it does not learn from, where the ratio is infinite.
+    log_ratio = jnp.where(counts, policy.log_prob(batch.action) - batch.log_prob, 0.0)
     policy_loss = losses.clipped_surrogate(log_ratio, batch.advantage, config.clip)
     value_loss = losses.clipped_value_loss(value, batch.value, batch.target, config.value_clip)
     entropy = entropy_of(policy)
-    value_coefficient = 0.0 if config.group_size else config.value_coefficient
-    loss = policy_loss + value_coefficient * value_loss - config.entropy_coefficient * entropy
+    loss = policy_loss - config.entropy_coefficient * entropy
+    if not config.group_size:
+        loss += config.value_coefficient * value_loss
     metrics = {
         "policy_loss": policy_loss,
         "value_loss": value_loss,
@@ -141,7 +141,7 @@ def ppo_loss(network: Any, params: PyTree, batch: Batch, config: PPOConfig) -> t
         "approx_kl": losses.approximate_kl(log_ratio),
         "clip_fraction": jnp.abs(jnp.expm1(log_ratio)) > config.clip,
     }
-    return (batch.weight * loss).mean(), as_means(metrics)
+    return jnp.where(counts, batch.weight * loss, 0.0).mean(), as_means(metrics, counts)
 
 
 def prepare(
@@ -204,6 +204,7 @@ def learn(
     axis_name: AxisName,
 ) -> tuple[Learner, Packed]:
     """Epochs of gradient steps over the samples of one rollout, leaves [T, E, ...]."""
+    learns = mean_across(batch.weight.mean(), axis_name) > 0
     params, optimizer_state, metrics = gradient_epochs(
         loss=lambda params, part: ppo_loss(network, params, part, config),
         params=learner.params,
@@ -214,9 +215,10 @@ def learn(
         config=config,
         axis_name=axis_name,
         whole_segments=batch.carry is not None,
+        learns=learns,
     )
     if learner.rate is not None:
-        kl = metrics["approx_kl"]
-        rate = adapted_rate(rate, mean_across(kl.total / kl.weight, axis_name), config.kl_target)
-        learner = dataclasses.replace(learner, rate=rate)
+        kl = sum_across(metrics["approx_kl"], axis_name)
+        adapted = adapted_rate(rate, kl.total / jnp.maximum(kl.weight, 1.0), config.kl_target)
+        learner = dataclasses.replace(learner, rate=jnp.where(learns, adapted, rate))
     return dataclasses.replace(learner, params=params, optimizer=optimizer_state), metrics

@@ -21,20 +21,19 @@ from jax.flatten_util import ravel_pytree
 
 from purerl import losses
 from purerl.algorithms.acting import (
-    LEAST_LEVELS,
     draw_exploration,
     epsilon_greedy,
-    exploration_rate,
     explore,
     spread_rates,
 )
 from purerl.algorithms.epochs import gradient_epochs
 from purerl.algorithms.pqn_config import PQNConfig
 from purerl.diagnostics import gradient_metrics, greedy_entropy, keep_gradient, look_inside, probe
-from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels
+from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels, pool_size
 from purerl.metrics import Packed, as_mean, as_means
 from purerl.returns import gae
 from purerl.rollout import init_actor, unroll
+from purerl.schedules import exploration_rate, learning_rate
 from purerl.sharding import num_shards, split_key, sum_across
 from purerl.spaces import are_vectors
 from purerl.types import Algorithm, AxisName, Curriculum, PyTree, TrainState
@@ -121,9 +120,10 @@ def make_pqn(
 
     def init(key: jax.Array, config: PQNConfig) -> TrainState:
         key, network_key, actor_key, pool_key = split_key(key, 2, 2, axis_name)
-        num_envs = config.num_envs // num_shards(axis_name)
-        wanted = config.num_levels or max(config.num_envs, LEAST_LEVELS)
-        choice = levels.init(pool_key, config.env_params, max(wanted // num_shards(axis_name), 1))
+        shards = num_shards(axis_name)
+        num_envs = config.num_envs // shards
+        count = pool_size(config.num_levels, config.num_envs, shards)
+        choice = levels.init(pool_key, config.env_params, count)
         actor = init_actor(config.env_params, choice.pool, actor_key, num_envs, config.stagger)
         params = network.init(network_key, actor.observation)
         learner = Learner(
@@ -136,7 +136,7 @@ def make_pqn(
     def update(state: TrainState, config: PQNConfig) -> tuple[TrainState, Packed]:
         key, rollout_key, level_key, shuffle_key = split_key(state.key, 1, 3, axis_name)
         progress = jnp.minimum((state.num_updates + 1) / config.total_updates, 1.0)
-        epsilon = exploration_rate(config, state.num_updates / config.total_updates)
+        epsilon = exploration_rate(config, state.num_updates)
         learner, pool = dataclasses.replace(state.learner, epsilon=epsilon), state.curriculum.pool
 
         def act(carry, observation, begins, chance):
@@ -171,7 +171,7 @@ def make_pqn(
             action=transitions.action,
             target=advantage + transitions.value,
         )
-        rate = config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
+        rate = learning_rate(config, state.num_updates)
         learner, learnt = learn(network, learner, batch, shuffle_key, rate, config, axis_name)
         outcome = level_outcome(trace, transitions.value, advantage, num_levels(pool))
         choice, renewed, level_metrics = levels.refresh(

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from purerl.algorithms import acting
-from purerl.algorithms.acting import LEAST_LEVELS, Actor, as_experience, first_experience
+from purerl.algorithms.acting import Actor, as_experience, first_experience
 from purerl.algorithms.sac_config import SACConfig
 from purerl.algorithms.sac_learning import (
     Learner,
@@ -25,13 +25,13 @@ from purerl.algorithms.sac_learning import (
     flatten,
     init_learner,
     learn_from,
-    learning_rate,
     unflatten,
 )
-from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels
+from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels, pool_size
 from purerl.metrics import Packed, add_up, as_mean
 from purerl.replay import Experience, Replay, uniform
 from purerl.rollout import draw_chance, init_actor, step_environments
+from purerl.schedules import learning_rate
 from purerl.sharding import num_shards, split_key, sum_across
 from purerl.types import Algorithm, AxisName, Curriculum, LevelPool, PyTree, TrainState
 
@@ -96,8 +96,8 @@ def make_sac(
         key, network_key, actor_key, pool_key = split_key(key, 2, 2, axis_name)
         shards = num_shards(axis_name)
         num_envs = config.num_envs // shards
-        wanted = config.num_levels or max(config.num_envs, LEAST_LEVELS)
-        choice = levels.init(pool_key, config.env_params, max(wanted // shards, 1))
+        count = pool_size(config.num_levels, config.num_envs, shards)
+        choice = levels.init(pool_key, config.env_params, count)
         environments = init_actor(config.env_params, choice.pool, actor_key, num_envs, config.stagger)
         example = example_experience(env, config.env_params, network)
         experience = first_experience(example, environments.observation)

@@ -6,6 +6,8 @@ import numpy as np
 import tyro
 from flax import struct
 
+from purerl.replay import check_event_share
+
 
 @struct.dataclass
 class SACConfig:
@@ -30,7 +32,7 @@ class SACConfig:
     event_size: float = struct.field(pytree_node=False, default=0.0)
     """Magnitude that the reward of an event exceeds; above 0 where every step has some reward."""
     num_levels: int = struct.field(pytree_node=False, default=0)
-    """Fresh levels that resets of one update draw from; 0 for as many as environments, 16 at least."""
+    """Fresh levels that resets of one update draw from; 0 for as many as environments, 64 at least."""
     stagger: bool = struct.field(pytree_node=False, default=True)
     """Start the environments at random ages, so that they do not all reset in the same step."""
     learning_rate: float = 3e-4
@@ -70,6 +72,7 @@ def check_sac(config: SACConfig, action_space: Any, shards: int = 1) -> None:
     for name in ("gamma", "target_rate", "entropy_share", "event_share"):
         if not 0 <= getattr(config, name) <= 1:
             raise ValueError(f"{name} = {getattr(config, name)} must lie between 0 and 1")
+    check_event_share(config.batch_size // shards, config.event_share, config.event_size)
     bounds = () if hasattr(action_space, "n") else (action_space.low, action_space.high)
     if not all(np.isfinite(bound).all() for bound in bounds):
         raise ValueError("the action space has no finite bounds to squash actions into; bound it, or use PPO")

@@ -37,12 +37,6 @@ class Learner:
     optimizer: PyTree
 
 
-def learning_rate(config: SACConfig, num_updates: jax.Array) -> jax.Array:
-    """The step size in force: linear from `learning_rate` to `final_learning_rate`, float32 []."""
-    progress = jnp.minimum(num_updates / config.total_updates, 1.0)
-    return config.learning_rate + progress * (config.final_learning_rate - config.learning_rate)
-
-
 def make_optimizers(
     config: SACConfig, rate: jax.Array | float
 ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
@@ -101,7 +95,7 @@ def learn_from(
     """
     sample_key, step_key = jax.random.split(key)
     size = (config.num_gradient_steps, config.batch_size // num_shards(axis_name))
-    batch, _, weight = replay.sample(remembered, sample_key, size[0] * size[1], config.gamma)
+    batch, _, weight = replay.sample(remembered, sample_key, size[1], config.gamma, num_batches=size[0])
     batches, weights = jax.tree.map(lambda leaf: leaf.reshape(*size, *leaf.shape[1:]), (batch, weight))
     optimizers = make_optimizers(config, rate)
 

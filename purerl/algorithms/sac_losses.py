@@ -11,6 +11,7 @@ from purerl.algorithms.sac_config import SACConfig
 from purerl.losses import return_metrics
 from purerl.metrics import Packed, as_means
 from purerl.replay import Sample
+from purerl.returns import bootstrap
 from purerl.types import PyTree
 
 SATURATED = 0.999
@@ -60,7 +61,8 @@ def continuous_terms(
     next_action, next_log_prob = next_policy.sample_and_log_prob(next_key)
     next_features = network.apply(target_params, batch.successor, method="features")
     next_value = network.apply(target_params, next_features, next_action, method="values").min(0)
-    target = batch.reward + batch.discount * (next_value - temperature * next_log_prob)
+    soft_value = next_value - temperature * next_log_prob
+    target = bootstrap(batch.reward, batch.discount, batch.discount, soft_value)
     features = network.apply(params, batch.observation, method="features")
     value = network.apply(params, features, batch.action, method="values")
     action, log_prob = network.apply(params, batch.observation, method="policy").sample_and_log_prob(key)
@@ -94,7 +96,7 @@ def discrete_terms(
     least = jax.lax.stop_gradient(values.min(0))
     return Terms(
         value=jnp.take_along_axis(values, batch.action[None, :, None], axis=-1)[..., 0],
-        target=jax.lax.stop_gradient(batch.reward + batch.discount * soft_value),
+        target=jax.lax.stop_gradient(bootstrap(batch.reward, batch.discount, batch.discount, soft_value)),
         policy_loss=(probability * (temperature * log_prob - least)).sum(-1),
         entropy=-jax.lax.stop_gradient((probability * log_prob).sum(-1)),
         saturated=jnp.zeros(batch.reward.shape),

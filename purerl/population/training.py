@@ -30,6 +30,7 @@ from purerl.population.lineage import LINEAGE_FILE, append_line, lineage_line
 from purerl.runs import RunOptions, Session
 from purerl.session import plan_of
 from purerl.sweep.probe import measure_width
+from purerl.sweep.reached import check_explored
 from purerl.sweep.settings import Build, Member, make_members, typed, varied_leaves
 from purerl.sweep.space import LogUniform, Space, Uniform, draw
 from purerl.sweep.training import SCHEMA_VERSION, read_sweep
@@ -90,7 +91,7 @@ def train_population(
     check_space(known)
     settings = draw(known, "sobol", options.num_members, options.sample_seed)
     members = make_members(config, build, settings)
-    leaves_of(members, known)
+    check_explored(members, leaves_of(members, known))
     width = _measure(members, options, console)
     whole = dataclasses.replace(config, num_seeds=options.num_members)
     run_dir = runs.new_directory(whole, f"population-{members[0].experiment.name}")

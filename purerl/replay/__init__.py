@@ -1,6 +1,6 @@
 """Experience replay as data: pure functions over arrays that stay on the device."""
 
-from purerl.replay.buffers import Replay, ReplayState, prioritised, uniform
+from purerl.replay.buffers import Replay, ReplayState, check_event_share, prioritised, uniform
 from purerl.replay.memory import check_fits, estimate_bytes
 from purerl.replay.storage import Experience, Sample
 
@@ -9,6 +9,7 @@ __all__ = [
     "Replay",
     "ReplayState",
     "Sample",
+    "check_event_share",
     "check_fits",
     "estimate_bytes",
     "prioritised",

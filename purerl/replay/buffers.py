@@ -14,6 +14,7 @@ and let no `cond` pass it through, or the compiled program copies it.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -51,10 +52,12 @@ class Replay(NamedTuple):
         init: `(example, capacity, num_envs) -> state`: empty; the example is the experience of one
             environment, leaves [...] or their shapes; `capacity` counts rows of all environments together.
         add: `(state, experience [E, ...]) -> state`: one step of each environment.
-        sample: `(state, key, batch_size, gamma) -> (sample [B, ...], index int32 [B], weight float32 [B])`;
-            weights are 1 / (N P(i)), 1 on average: 1 for uniform draws, 0 where there was nothing to draw.
+        sample: `(state, key, batch_size, gamma, num_batches=1) -> (sample [G * B, ...], index int32 [G * B],
+            weight float32 [G * B])`: G batches of B, one after another, each of them a sample of the whole.
+            Weights are 1 / (N P(i)), 1 on average: 1 for uniform draws, 0 where there was nothing to draw.
             For prioritised replay, take them to the power beta and divide by the highest.
-        draw: `(state, key, batch_size) -> chance`: what chance decides in `sample`; the state tells shapes.
+        draw: `(state, key, batch_size, num_batches=1) -> chance`: what chance decides in `sample`; the state
+            tells shapes.
         read: `(state, chance, gamma) -> ...`: as `sample`, which is both together.
         update: `(state, index, priority float32 [B]) -> state`; uniform replay ignores it.
     """
@@ -66,10 +69,15 @@ class Replay(NamedTuple):
     update: Callable[[ReplayState, jax.Array, jax.Array], ReplayState]
 
     def sample(
-        self, state: ReplayState, key: jax.Array, batch_size: int, gamma: jax.Array | float
+        self,
+        state: ReplayState,
+        key: jax.Array,
+        batch_size: int,
+        gamma: jax.Array | float,
+        num_batches: int = 1,
     ) -> tuple[Sample, jax.Array, jax.Array]:
         """See above."""
-        return self.read(state, self.draw(state, key, batch_size), gamma)
+        return self.read(state, self.draw(state, key, batch_size, num_batches), gamma)
 
 
 def uniform(
@@ -103,21 +111,29 @@ def uniform(
             storage=storage.write(state.storage, batch, num_frames), tree=tree, max_priority=None
         )
 
-    def draw(state: ReplayState, key: jax.Array, batch_size: int):
+    def draw(state: ReplayState, key: jax.Array, batch_size: int, num_batches: int = 1):
         if not events:  # Then the key is not split: within a loop that would cost as much as the draw.
-            return draw_bits(key, batch_size), None
+            return draw_bits(key, num_batches, batch_size), None
         steps_key, events_key = jax.random.split(key)
-        return draw_bits(steps_key, batch_size), sum_tree.draw(state.tree, events_key, batch_size)
+        num_events = events_in(batch_size, event_share)
+        return (
+            draw_bits(steps_key, num_batches, batch_size),
+            sum_tree.draw(state.tree, events_key, num_batches, num_events),
+        )
 
     def read(state: ReplayState, chance: PyTree, gamma: jax.Array):
         bits, uniforms = chance
-        index, weight = _choose_steps(state.storage, bits, num_frames)
-        if events:
-            batch_size = index.size
-            chosen = sum_tree.choose_leaves(state.tree, uniforms)
+        index, weight = _choose_steps(state.storage, bits.reshape(NUM_CANDIDATES, -1), num_frames)
+        if events:  # They come first in each batch.
+            chosen = sum_tree.choose_leaves(state.tree, uniforms).reshape(bits.shape[1], -1)
             there_are = sum_tree.total(state.tree) > 0
-            is_event = (jnp.arange(batch_size) < round(event_share * batch_size)) & there_are
-            index, weight = jnp.where(is_event, chosen, index), jnp.where(is_event, 1.0, weight)
+
+            def with_events(drawn, of_events):
+                drawn = drawn.reshape(bits.shape[1:])
+                first = jnp.where(there_are, of_events, drawn[:, : chosen.shape[1]])
+                return jnp.concatenate([first, drawn[:, chosen.shape[1] :]], axis=1).ravel()
+
+            index, weight = with_events(index, chosen), with_events(weight, 1.0)
         return storage.read(state.storage, index, num_steps, num_frames, gamma), index, weight
 
     def update(state: ReplayState, index: jax.Array, priority: jax.Array) -> ReplayState:
@@ -154,8 +170,8 @@ def prioritised(num_steps: int = 1, num_frames: int = 1) -> Replay:
             max_priority=state.max_priority,
         )
 
-    def draw(state: ReplayState, key: jax.Array, batch_size: int):
-        return sum_tree.draw(state.tree, key, batch_size)
+    def draw(state: ReplayState, key: jax.Array, batch_size: int, num_batches: int = 1):
+        return sum_tree.draw(state.tree, key, num_batches, batch_size)
 
     def read(state: ReplayState, chance: PyTree, gamma: jax.Array):
         index = sum_tree.choose_leaves(state.tree, chance)
@@ -205,9 +221,27 @@ def _enter(tree: SumTree, before: Storage, priority: jax.Array, num_frames: int)
     return sum_tree.set_priorities(tree, index.ravel(), values.ravel())
 
 
-def draw_bits(key: jax.Array, batch_size: int) -> jax.Array:
-    """Random bits for the candidates of B draws, uint32 [C, B]."""
-    return jax.random.bits(key, (NUM_CANDIDATES, batch_size))
+def draw_bits(key: jax.Array, num_batches: int, batch_size: int) -> jax.Array:
+    """Random bits for the candidates of G * B draws, uint32 [C, G, B]."""
+    return jax.random.bits(key, (NUM_CANDIDATES, num_batches, batch_size))
+
+
+def events_in(batch_size: int, event_share: float) -> int:
+    """How many samples of a batch are drawn from events."""
+    return round(event_share * batch_size)
+
+
+def check_event_share(batch_size: int, event_share: float, event_size: float) -> None:
+    """Raises ValueError where events are described and none are drawn, or a batch is too small for one."""
+    if event_size and not event_share:
+        raise ValueError(
+            f"event_size = {event_size} has no meaning without event_share; set that, or leave it out"
+        )
+    if event_share and not events_in(batch_size, event_share):
+        raise ValueError(
+            f"event_share = {event_share} of a batch of {batch_size} is less than one sample; "
+            f"try event_share = {math.ceil(100 / batch_size) / 100}, or a larger batch"
+        )
 
 
 def _choose_steps(stored: Storage, bits: jax.Array, num_frames: int) -> tuple[jax.Array, jax.Array]:

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from purerl.replay.rows import Rows, init_rows, put, take
+from purerl.rollout import select
 from purerl.types import PyTree
 
 OPEN, CONTINUES, TERMINATED, TRUNCATED = 0, 1, 2, 3
@@ -35,7 +36,7 @@ class Experience:
         reward: float32.
         terminated: bool: nothing follows.
         truncated: bool: the episode was cut, the return goes on unseen.
-        successor: the true next observation, from before any reset.
+        successor: the true next observation, from before any reset; of no effect where terminated.
     """
 
     observation: PyTree
@@ -55,7 +56,7 @@ class Sample:
         action: the first action in it.
         reward: discounted sum of the rewards in it, float32.
         discount: factor for the value of `successor`, float32; 0 where the episode terminated.
-        successor: the observation after the window.
+        successor: the observation after the window; some other one where the episode terminated.
     """
 
     observation: PyTree
@@ -138,10 +139,12 @@ def write(storage: Storage, batch: Experience, num_frames: int) -> Storage:
     cut = batch.truncated & ~batch.terminated
     advanced = storage.head + 1 + cut
     index = jnp.arange(num_envs) * num_rows + storage.head
-    step = Row(newest_frame(batch.observation, num_frames), batch.action, batch.reward, mark)
-    after = Row(
-        newest_frame(batch.successor, num_frames), batch.action, batch.reward, jnp.full_like(mark, OPEN)
-    )
+    observation = newest_frame(batch.observation, num_frames)
+    # A row without a step can be met by a draw, with a weight of 0, and what is seen behind a termination may
+    # be NaN: so it is not even remembered.
+    successor = select(batch.terminated, observation, newest_frame(batch.successor, num_frames))
+    step = Row(observation, batch.action, batch.reward, mark)
+    after = Row(successor, batch.action, batch.reward, jnp.full_like(mark, OPEN))
     both = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), step, after)  # [2 * E, ...]: one write
     rows = put(storage.rows, jnp.concatenate([index, moved(storage, index, 1)]), both)
     return Storage(

@@ -53,26 +53,34 @@ def total(tree: SumTree) -> jax.Array:
     return tree[-1].sum()
 
 
-def draw(tree: SumTree, key: jax.Array, num_samples: int) -> jax.Array:
-    """What chance decides in drawing B leaves: numbers in [0, 1), float32 [levels, B]."""
-    return jax.random.uniform(key, (len(tree), num_samples))
+def draw(tree: SumTree, key: jax.Array, num_batches: int, batch_size: int) -> jax.Array:
+    """What chance decides in drawing G batches of B leaves: numbers in [0, 1), float32 [levels, G * B].
+
+    Those for the root are spread evenly (stratified sampling): of the G * B strata that the sum is cut into,
+    each is met once. Leaves are in the order of environments and of time, and so are strata: each batch has
+    one of every G neighbours, drawn at random, so that each is a stratified sample of the whole.
+    """
+    count = num_batches * batch_size
+    numbers = jax.random.uniform(key, (len(tree) * count + (batch_size if num_batches > 1 else 0),))
+    uniforms, turn = numbers[: len(tree) * count].reshape(len(tree), count), numbers[len(tree) * count :]
+    stratum = jnp.arange(count)
+    if num_batches > 1:
+        first = (turn * num_batches).astype(jnp.int32)  # where in its neighbourhood the first batch draws
+        place = (jnp.arange(num_batches)[:, None] + first) % num_batches
+        stratum = (jnp.arange(batch_size) * num_batches + place).ravel()
+    # Rounding can make the last one 1, which lies beyond the last leaf.
+    return uniforms.at[0].set(jnp.minimum((stratum + uniforms[0]) / count, 1.0 - 2.0**-23))
 
 
 def choose_leaves(tree: SumTree, uniforms: jax.Array) -> jax.Array:
     """Leaves in proportion to their priorities, int32 [B]; any leaf where all priorities are 0.
 
-    The numbers for the root are spread evenly: each covers its own part of the sum (stratified sampling).
-
     Args:
         tree: the tree.
         uniforms: as `draw` gives them.
     """
-    num_samples = uniforms.shape[1]
-    spread = (jnp.arange(num_samples) + uniforms[0]) / num_samples
-    # Rounding can make the last one 1, which lies beyond the last leaf.
-    draws = uniforms.at[0].set(jnp.minimum(spread, 1.0 - 2.0**-23))
-    index = jnp.zeros(num_samples, jnp.int32)
-    for level, numbers in zip(reversed(tree), draws, strict=True):
+    index = jnp.zeros(uniforms.shape[1], jnp.int32)
+    for level, numbers in zip(reversed(tree), uniforms, strict=True):
         index = index * WIDTH + _choose(_children(level, index), numbers)
     return index
 

@@ -142,7 +142,7 @@ def buckets(members: Sequence[Member]) -> list[list[Member]]:
     Options that are leaves of the algorithm's configuration are data to the program. Of any other, such as
     one of the environment, the program itself tells: members whose programs are the same text share it.
     """
-    static = [name for name in members[0].setting if not _is_leaf(members[0], name)]
+    static = [name for name in members[0].setting if not is_leaf(members[0], name)]
     combinations = [tuple(repr(member.setting[name]) for name in static) for member in members]
     texts: dict[Any, str] = {}
     if len(set(combinations)) > 1:
@@ -156,7 +156,7 @@ def buckets(members: Sequence[Member]) -> list[list[Member]]:
     return list(found.values())
 
 
-def _is_leaf(member: Member, name: str) -> bool:
+def is_leaf(member: Member, name: str) -> bool:
     """Whether an option is a leaf of the algorithm's configuration, and so by its own word only data."""
     parent, _, field_name = name.rpartition(".")
     owner = get(member.config, parent) if parent else member.config

@@ -21,6 +21,7 @@ from purerl.runs import RunOptions, Session
 from purerl.sweep import results
 from purerl.sweep.groups import Group, train_group
 from purerl.sweep.probe import Width, measure_width, members_in_memory
+from purerl.sweep.reached import check_swept
 from purerl.sweep.settings import Build, Member, SweepOptions, buckets, make_members, rows, typed
 from purerl.sweep.space import Space, as_text, draw
 from purerl.train import Members, Program
@@ -82,10 +83,11 @@ def sweep(
         raise UserError("there is nothing to sweep; say what, as --sweep.ppo.gamma 0.9,0.99")
     settings = draw(known, options.sampler, options.num_members, options.sample_seed)
     members = make_members(config, build, settings)
+    together = buckets(members)
+    check_swept(together)
     name = f"sweep-{members[0].experiment.name}"
     run_dir = runs.new_directory(config, name)
     console = console or Console()
-    together = buckets(members)
     layout = _lay_out(together, options, console)
     swept = {name: as_text(values) for name, values in known.items()}
     saved = {

@@ -19,7 +19,7 @@ def drawn_shares(draw, size, num_batches=200, batch=1024):
 
 
 def leaves_of(tree):
-    return lambda key, batch: sum_tree.choose_leaves(tree, sum_tree.draw(tree, key, batch))
+    return lambda key, batch: sum_tree.choose_leaves(tree, sum_tree.draw(tree, key, 1, batch))
 
 
 def test_sums_are_exact_after_a_million_updates():
@@ -165,3 +165,67 @@ def test_a_step_without_experience_can_get_no_priority():
     state, _ = filled(replay, num_steps=3, capacity=100)
     outside = jnp.array([80])
     assert replay.update(state, outside, jnp.array([9.0])).tree[0][80] == 0
+
+
+def rare_events(num_steps=200, num_envs=4):
+    """A replay in which every twentieth step has a reward, and batches are a quarter events."""
+    replay = uniform(event_share=0.25)
+    batches, _ = history(num_steps, num_envs, truncates=0.0)
+    state, add = replay.init(example(batches), 2 * num_steps * num_envs, num_envs), jax.jit(replay.add)
+    for t, batch in enumerate(batches):
+        state = add(state, batch.replace(reward=np.full(num_envs, float(t % 20 == 7), np.float32)))
+    return replay, state
+
+
+def in_rounds(replay, state, num_rounds, num_batches, batch_size):
+    """Samples, indices and weights of many rounds, [rounds, G, B]."""
+    keys = jax.random.split(jax.random.key(3), num_rounds)
+    draw = lambda key: replay.sample(state, key, batch_size, 0.9, num_batches=num_batches)  # noqa: E731
+    sample, index, weight = jax.jit(lambda: jax.lax.map(draw, keys))()
+    shape = num_rounds, num_batches, batch_size
+    return (np.asarray(each).reshape(shape) for each in (sample.reward, index, weight))
+
+
+def test_each_batch_of_a_round_has_its_share_of_events_from_everywhere():
+    replay, state = rare_events()
+    reward, index, _ = in_rounds(replay, state, 400, 8, 32)
+    # 8 events of 32 are drawn as such, and of the 24 others every twentieth is one: 8 + 1.2 = 9.2 of 32.
+    assert (reward[..., :8] == 1).all()
+    shares = (reward != 0).mean((0, 2))
+    np.testing.assert_allclose(shares, 9.2 / 32, atol=0.01)
+    # Events of each of the four environments, 10 of each, are drawn alike in each of the batches.
+    owner = index[..., :8] // ring_size(state.storage)
+    for batch in range(8):
+        np.testing.assert_allclose(np.bincount(owner[:, batch].ravel()) / (400 * 8), 0.25, atol=0.02)
+    assert len(np.unique(index[..., :8])) == 40
+
+
+def test_each_batch_of_a_round_is_a_stratified_sample_of_all_priorities():
+    # 1,024 equal leaves under 32 children of the root, 4 batches of 8: one draw below each 4 children in a
+    # batch, and one below each child in the round.
+    tree = sum_tree.set_priorities(sum_tree.init_tree(1024), jnp.arange(1024), jnp.ones(1024))
+    keys = jax.random.split(jax.random.key(5), 2000)
+    draw = lambda key: sum_tree.choose_leaves(tree, sum_tree.draw(tree, key, 4, 8))  # noqa: E731
+    child = np.asarray(jax.jit(jax.vmap(draw))(keys)).reshape(2000, 4, 8) // 32
+    assert (child // 4 == np.arange(8)).all()
+    assert (np.sort(child.reshape(2000, 32), axis=1) == np.arange(32)).all()
+    # Each child is as likely in every batch: 2,000 * 8 draws over 32 children, 500 each.
+    for batch in range(4):
+        counts = np.bincount(child[:, batch].ravel(), minlength=32)
+        assert (np.abs(counts - 500) < 5 * np.sqrt(500)).all()
+    # Where a batch draws among neighbours is anew for each neighbourhood: 1 in 4 times as in the one before.
+    place = child[:, 0] % 4
+    assert abs((place[:, 0] == place[:, 1]).mean() - 0.25) < 0.05
+
+
+def test_weights_belong_to_their_draws_in_each_batch_of_a_round():
+    replay = prioritised()
+    state, _ = filled(replay, num_steps=10, capacity=100)
+    index = jnp.flatnonzero(state.tree[0] > 0)
+    state = replay.update(state, index, 1.0 + (index % 5))
+    _, drawn, weight = in_rounds(replay, state, 400, 4, 16)
+    undone = weight * np.asarray(state.tree[0])[drawn]
+    np.testing.assert_allclose(undone, undone.flat[0], rtol=1e-5)
+    # The mean of 1 / (N P) over draws is the share of rows that hold a step, in each batch.
+    rows = state.storage.num_rows[0] * state.storage.head.size
+    np.testing.assert_allclose(weight.mean((0, 2)), index.size / rows, rtol=0.02)
