@@ -14,6 +14,7 @@ from envs.curriculum.book import (
     is_duplicate,
     no_evidence,
     promotions,
+    rank_weights,
     replay_weights,
     sample,
     update_scores,
@@ -138,6 +139,32 @@ def test_without_any_age_replay_is_by_rank_alone():
     weights = replay_weights(jnp.array([2.0, 1.0]), jnp.zeros(2, jnp.int32), options)
     # (1 / rank) ** 2: 1 and 1/4.
     np.testing.assert_allclose(weights, [0.8, 0.2], rtol=1e-5)
+
+
+def test_levels_of_equal_score_are_replayed_alike():
+    # Ranks 1, 2, 3 and 4 get 12, 6, 4 and 3 of 25 parts. The two best tie, so each gets half of 12 + 6.
+    weights = rank_weights(jnp.array([1.0, 4.0, -jnp.inf, 4.0, 0.0]), temperature=1.0)
+    np.testing.assert_allclose(weights, np.array([4, 9, 0, 9, 3]) / 25, rtol=1e-6)
+    # Where nothing tells levels apart, none comes first because of its slot.
+    np.testing.assert_allclose(rank_weights(jnp.zeros(5), temperature=0.3), 0.2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.01, 1e-3, 1e-40])
+def test_low_temperatures_replay_the_best_level_and_keep_their_share_for_age(temperature):
+    # The second of ranks gets 2 ** -100 of what the first gets, or nothing that a float32 could hold.
+    score = jnp.array([3.0, 5.0, 1.0, -jnp.inf])
+    np.testing.assert_allclose(rank_weights(score, temperature), [0, 1, 0, 0], atol=1e-20)
+    options = CurriculumOptions(temperature=temperature, staleness=0.2)
+    weights = replay_weights(score, jnp.array([1, 0, 3, 9]), options)
+    np.testing.assert_allclose(weights, [0.2 / 4, 0.8, 0.2 * 3 / 4, 0], rtol=1e-6)
+
+
+def test_the_last_point_of_a_draw_does_not_fall_behind_the_last_level_with_weight(monkeypatch):
+    # (511 + 0.9999999) / 512 rounds to 1, which would be the last index, whatever its weight.
+    monkeypatch.setattr(jax.random, "uniform", lambda key: jnp.float32(0.9999999))
+    drawn = sample(jax.random.key(0), jnp.array([0.5, 0.5, 0.0]), 512)
+    assert drawn[-1] == 1
+    np.testing.assert_array_equal(np.bincount(drawn), [255, 257])
 
 
 @given(seed=st.integers(0, 2**31))
