@@ -109,9 +109,7 @@ def make_replay(levels: Levels, options: CurriculumOptions) -> Curriculum:
         pool = LevelPool(
             observation=observation,
             env_state=env_state,
-            draw=fill_draw(
-                draw_key, book.score[:num_members], jnp.zeros(num_members), num_levels, options
-            ),
+            draw=fill_draw(draw_key, book.score[:num_members], jnp.zeros(num_members), num_levels, options),
             learnable=(jnp.arange(num_levels) < num_members) | (not options.robust),
         )
         return ReplayState(pool=pool, book=book)
