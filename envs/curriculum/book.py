@@ -35,7 +35,7 @@ def no_evidence(count: int) -> LevelOutcome:
         num_episodes=zero,
         num_solved=zero,
         num_steps=zero,
-        value_sum=zero,
+        expected_sum=zero,
         positive_advantage=zero,
         best_return=jnp.full(count, -jnp.inf),
     )

@@ -22,7 +22,8 @@ from flax import struct
 from envs.curriculum.book import Book, no_evidence, promotions, replay_weights, sample, update_scores
 from envs.curriculum.options import CurriculumOptions, num_candidates
 from envs.curriculum.pools import describe_draws, mean_of, quantile_metrics
-from purerl.types import Curriculum, LevelOutcome, LevelPool, Levels, Metrics, PyTree
+from envs.curriculum.scores import VALUE_SCORES
+from purerl.types import Curriculum, LevelOutcome, LevelPool, Levels, Metrics, Need, PyTree
 
 
 @struct.dataclass
@@ -143,7 +144,10 @@ def make_replay(levels: Levels, options: CurriculumOptions) -> Curriculum:
         )
         return state, renewed, describe_draws(levels, state.pool, params) | replay_metrics(state, num_members)
 
-    return Curriculum(init=init, refresh=refresh)
+    needs: set[Need] = {"values"} if options.score in VALUE_SCORES else set()
+    if options.robust:
+        needs.add("learnable")
+    return Curriculum(init=init, refresh=refresh, needs=frozenset(needs))
 
 
 def replay_metrics(state: ReplayState, num_members: int) -> Metrics:

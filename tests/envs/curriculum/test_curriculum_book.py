@@ -33,7 +33,7 @@ def random_outcome(random):
         num_episodes=episodes,
         num_solved=np.minimum(episodes, random.integers(0, 2, NUM_LEVELS + 1)).astype(np.float32),
         num_steps=steps,
-        value_sum=(steps * random.normal(size=NUM_LEVELS + 1)).astype(np.float32),
+        expected_sum=(steps * random.normal(size=NUM_LEVELS + 1)).astype(np.float32),
         positive_advantage=(steps * random.random(NUM_LEVELS + 1)).astype(np.float32),
         best_return=np.where(episodes > 0, random.normal(size=NUM_LEVELS + 1), -np.inf).astype(np.float32),
     )
