@@ -27,9 +27,13 @@ def positive_value_loss(evidence: LevelOutcome) -> jax.Array:
 
 
 def learnability(evidence: LevelOutcome) -> jax.Array:
-    """Variance of success on a level: float32 [P] in [0, 1/4]."""
-    rate = evidence.num_solved / jnp.maximum(evidence.num_episodes, 1.0)
-    return rate * (1.0 - rate)
+    """Variance of success on a level, k (n - k) / (n (n - 1)) for k successes in n episodes: float32 [P].
+
+    It is p (1 - p) on average whatever n is. With the share of successes in the place of p it would be
+    (n - 1) / n of that, and levels that were played more often would seem to teach more.
+    """
+    solved, count = evidence.num_solved, evidence.num_episodes
+    return solved * (count - solved) / jnp.maximum(count * (count - 1.0), 1.0)
 
 
 VALUE_SCORES = ("max_monte_carlo", "positive_value_loss")

@@ -176,6 +176,26 @@ def test_no_candidate_waits_for_ever_where_replay_leaves_few_places():
     assert {int(slot) for state in history for slot in state.pool.draw[14:]} == {12, 13, 14, 15}
 
 
+@pytest.mark.parametrize(
+    ("name", "count"), [("random", 1), ("schedule", 1), ("adaptive", 1), ("plr", 2), ("plr", 3), ("accel", 2)]
+)
+def test_the_smallest_pools_work(name, count):
+    options = CurriculumOptions(name=name, candidate_share=0.5, window=1)
+    check_curriculum(options, LEVELS, count)
+    curriculum = make_curriculum(LEVELS, options)
+    state, refresh = curriculum.init(jax.random.key(0), None, count), jax.jit(curriculum.refresh)
+    seen, slots = set(), set()
+    for index in range(8):
+        seen |= set(np.asarray(state.pool.env_state.name).tolist())
+        slots |= set(np.asarray(state.pool.draw).tolist())
+        outcome = played(count, 1, 1, state.pool.env_state.name.astype(jnp.float32))
+        state, renewed, metrics = refresh(jax.random.key(index + 1), state, None, outcome, 0.5)
+        assert renewed.any()
+        assert all(np.isfinite(metric.total) for metric in metrics.values())
+    assert len(seen) > count + 1  # levels go on to come in
+    assert slots == set(range(count))  # and all places are drawn, members and candidates
+
+
 def test_the_robust_variant_learns_from_replayed_levels_only():
     robust, _ = replay(1, name="plr", robust=True)
     np.testing.assert_array_equal(robust[-1].pool.learnable, np.arange(COUNT) < 12)

@@ -1,6 +1,7 @@
 """Level replay's bookkeeping against plain Python."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from envs.curriculum.book import (
     update_scores,
 )
 from envs.curriculum.options import CurriculumOptions
+from envs.curriculum.scores import learnability
 from purerl.types import LevelOutcome
 
 NUM_LEVELS = 4
@@ -68,11 +70,11 @@ class PlainLevel:
         self.best = max(self.best, best)
         self.age = 0 if steps else self.age + 1
         if self.episodes >= least:
-            rate = self.solved / self.episodes
+            solved, count = self.solved, self.episodes
             self.score = {
                 "max_monte_carlo": self.best - self.values / self.steps,
                 "positive_value_loss": self.advantages / self.steps,
-                "learnability": rate * (1 - rate),
+                "learnability": solved * (count - solved) / (count * (count - 1)),
             }[score]
             self.forget()
 
@@ -90,6 +92,17 @@ def test_scores_and_ages_are_those_of_a_plain_record(score, seed):
             record.see(*map(float, fields), least=2, score=score)
         np.testing.assert_allclose(book.score, [record.score for record in plain], atol=1e-5)
         np.testing.assert_array_equal(book.age, [record.age for record in plain])
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_learnability_is_the_variance_of_success_on_average_however_many_episodes_tell(count):
+    # A level that is solved three times in four: 3/4 * 1/4 = 0.1875. The chance of k of n is binomial.
+    solved = np.arange(count + 1.0)
+    chance = np.array([math.comb(count, k) * 0.75**k * 0.25 ** (count - k) for k in range(count + 1)])
+    evidence = dataclasses.replace(
+        no_evidence(count + 1), num_episodes=jnp.full(count + 1, float(count)), num_solved=jnp.array(solved)
+    )
+    np.testing.assert_allclose((chance * np.asarray(learnability(evidence))).sum(), 0.1875, rtol=1e-5)
 
 
 @given(
