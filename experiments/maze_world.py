@@ -59,7 +59,8 @@ class WorldOptions:
     shaping: float = 0.0
     """Coefficient of the potential-based shaping reward in training; evaluation never has it."""
     novelty: float = 0.0
-    """Bonus for a cell's first visit in an episode; falls with the square root of the visits."""
+    """Bonus for seeing all of a maze in an episode, an equal share for each cell's first visit; in training
+    only, and at most what the goal pays."""
     max_steps_in_episode: int | None = None
     """Steps after which an episode is cut; None: 50 for 9 x 9, three for each cell for other sizes."""
 

@@ -15,7 +15,7 @@ from bikkle_arena import make_arena
 from envs.bikkle.levels import BikkleLevels, bikkle_levels
 from envs.curriculum import CurriculumOptions, check_curriculum, make_curriculum
 from purerl import cli
-from purerl.algorithms.ppo import make_ppo
+from purerl.algorithms.ppo import check_ppo_curriculum, make_ppo
 from purerl.levels import pool_size
 from purerl.networks import make_actor_critic
 from purerl.runs import Experiment
@@ -40,7 +40,9 @@ def build(config: Config) -> Experiment:
     levels = bikkle_levels(env)
     num_levels = pool_size(config.ppo.num_levels, config.ppo.num_envs, plain.num_devices)
     check_curriculum(config.curriculum, levels, num_levels)
-    make = partial(make_ppo, env, network, curriculum=make_curriculum(levels, config.curriculum))
+    curriculum = make_curriculum(levels, config.curriculum)
+    check_ppo_curriculum(curriculum, config.ppo)
+    make = partial(make_ppo, env, network, curriculum=curriculum)
     return plain._replace(
         name="ppo-bikkle-curriculum",
         algorithm=make(),

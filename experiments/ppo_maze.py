@@ -17,7 +17,7 @@ import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from envs.curriculum import CurriculumOptions, check_curriculum, make_curriculum
 from envs.maze import maze_levels
 from purerl import cli
-from purerl.algorithms.ppo import make_ppo
+from purerl.algorithms.ppo import check_ppo_curriculum, make_ppo
 from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 from purerl.levels import pool_size
 from purerl.networks import GridNetworkName, NetworkConfig, make_actor_critic
@@ -69,6 +69,7 @@ def build(config: Config) -> Experiment:
     devices = usable_devices(ppo.num_envs, num_samples, ppo.num_minibatches, ppo.group_size)
     check_curriculum(config.curriculum, levels, pool_size(ppo.num_levels, ppo.num_envs, devices))
     curriculum = make_curriculum(levels, config.curriculum)
+    check_ppo_curriculum(curriculum, ppo)
     make = partial(make_ppo, env, network, curriculum=curriculum)
     algorithm = make()
     # An MLP, or a readout of every cell, has parameters for one size of grid alone.

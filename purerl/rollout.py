@@ -36,6 +36,8 @@ class ActorState:
         slot: slot of the pool whose level is being played, int32 [E]; P where it has left the pool.
         learnable: whether samples of that level count in learning, bool [E].
         carry: what a policy with a memory remembers; None for one without.
+        level_return: discounted sum of the rewards of the episode so far, as seen from its first step,
+            float32 [E]; None where no curriculum asks.
     """
 
     env_state: PyTree
@@ -47,6 +49,7 @@ class ActorState:
     slot: jax.Array
     learnable: jax.Array
     carry: PyTree = None
+    level_return: jax.Array | None = None
 
 
 @struct.dataclass
@@ -180,9 +183,11 @@ def step_environments(
         level=LevelTrace(
             slot=actor.slot,
             learnable=actor.learnable,
+            whole=actor.whole,
             ended=ended,
+            truncated=truncated,
             solved=solved,
-            episode_return=episode_return,
+            reward=reward.astype(jnp.float32),
         ),
     )
     return stepped, step, metrics

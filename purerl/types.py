@@ -4,7 +4,7 @@ Axes: S seeds, T time, E environments, B minibatch, N tokens, A actions.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax
 from flax import struct
@@ -128,18 +128,20 @@ class LevelOutcome:
     The last entry holds the levels that have left the pool since their episode began.
 
     Attributes:
-        num_episodes: episodes that ended.
+        num_episodes: episodes that ended, of those that began where the level begins, as all that follows.
         num_solved: those of them that ended in success.
         num_steps: steps taken on the level.
-        value_sum: sum of the critic's values over these steps, in units of reward.
+        expected_sum: sum over these steps of the return that the critic expects of the whole episode: rewards
+            up to there and the value of what follows, discounted to the start of the episode.
         positive_advantage: sum of max(A_t, 0) over these steps, in units of reward.
-        best_return: highest return of an episode that ended; -inf where none did.
+        best_return: highest discounted return of an episode that ended, with the value of what follows where
+            it was truncated; -inf where none did.
     """
 
     num_episodes: jax.Array
     num_solved: jax.Array
     num_steps: jax.Array
-    value_sum: jax.Array
+    expected_sum: jax.Array
     positive_advantage: jax.Array
     best_return: jax.Array
 
@@ -163,6 +165,11 @@ class Levels(NamedTuple):
     mutate: Callable[..., PyTree] | None = None
 
 
+Need: TypeAlias = Literal["values", "learnable"]
+"""What a curriculum may need of an algorithm: values of states; that it leaves what is not `learnable` out
+of learning."""
+
+
 class Curriculum(NamedTuple):
     """What fills a pool of levels, and refreshes it between rollouts. Its state holds a `pool`.
 
@@ -173,10 +180,12 @@ class Curriculum(NamedTuple):
         refresh: `(key, state, params, outcome, progress) -> (state, renewed, metrics)`: `outcome` is that of
             the rollout since the last refresh, `progress` the share of training done, float32 in [0, 1];
             `renewed`, bool [P], marks slots whose level is another one now.
+        needs: what it needs of an algorithm; one that lacks it is refused, see `purerl.levels.check_needs`.
     """
 
     init: Callable[..., Any]
     refresh: Callable[..., tuple[Any, jax.Array, Metrics]]
+    needs: frozenset[Need] = frozenset()
 
 
 class Algorithm(NamedTuple):

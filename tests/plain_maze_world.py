@@ -84,7 +84,8 @@ class PlainMaze:
         plain = p.step_reward
         if reached:
             plain += p.goal_reward + p.sparse * (1 - 0.9 * time / p.max_steps_in_episode)
-        reward = plain + p.novelty / math.sqrt(self.path.count(self.agent))
+        first = self.path.count(self.agent) == 1
+        reward = plain + first * p.novelty / ((~self.walls).sum() - 1)
         follows = 0 if reached else -self.distance[self.agent] / size
         reward += p.shaping * (p.shaping_gamma * follows + self.distance[before] / size)
         return reward, plain, reached, time >= p.max_steps_in_episode

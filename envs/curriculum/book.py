@@ -35,7 +35,7 @@ def no_evidence(count: int) -> LevelOutcome:
         num_episodes=zero,
         num_solved=zero,
         num_steps=zero,
-        value_sum=zero,
+        expected_sum=zero,
         positive_advantage=zero,
         best_return=jnp.full(count, -jnp.inf),
     )
@@ -93,24 +93,49 @@ def promotions(book: Book, num_members: int) -> tuple[jax.Array, jax.Array]:
     return num_members + best, jnp.where(better, worst, num_levels)
 
 
+def rank_weights(score: jax.Array, temperature: float) -> jax.Array:
+    r"""Shares of replay by rank, proportional to :math:`(1 / \text{rank})^{1 / \beta}`: float32 [M].
+
+    They are 0 where there is no score. Levels of equal score share what their ranks get, as if chance broke
+    the tie. Logarithms are compared, so that no temperature overflows; shares may underflow to 0.
+
+    Args:
+        score: float32 [M]; -inf where there is none.
+        temperature: beta, above 0.
+    """
+    count = score.shape[0]
+    scored = score > -jnp.inf
+    rank = jnp.arange(1.0, count + 1.0)
+    # The first rank has logarithm 0, and 0 times an infinite exponent would be NaN.
+    logit = jnp.where(rank > 1.0, -jnp.log(rank) / jnp.float32(temperature), 0.0)
+    order = jnp.argsort(-score)
+    by_rank = jnp.where(scored[order], jnp.exp(logit), 0.0)  # the first one is 1, the highest
+    by_rank /= jnp.maximum(by_rank.sum(), 1.0)
+    # Each level's place among the different scores: how many scores are above it.
+    above = jnp.searchsorted(-score[order], -score, side="left")
+    total = jnp.zeros(count).at[above[order]].add(by_rank)
+    ties = jnp.zeros(count).at[above].add(1.0)
+    return jnp.where(scored, (total / jnp.maximum(ties, 1.0))[above], 0.0)
+
+
 def replay_weights(score: jax.Array, age: jax.Array, options: CurriculumOptions) -> jax.Array:
     """Probability of each member to be replayed, float32 [M]; zero where there is no score."""
-    scored = score > -jnp.inf
-    rank = jnp.zeros(score.shape).at[jnp.argsort(-score)].set(jnp.arange(1.0, score.shape[0] + 1.0))
-    by_score = jnp.where(scored, rank ** (-1.0 / options.temperature), 0.0)
-    by_age = jnp.where(scored, age.astype(jnp.float32), 0.0)
-    by_score /= jnp.maximum(by_score.sum(), 1e-8)
+    by_age = jnp.where(score > -jnp.inf, age.astype(jnp.float32), 0.0)
     total_age = by_age.sum()
     staleness = jnp.where(total_age > 0, options.staleness, 0.0)
-    return (1.0 - staleness) * by_score + staleness * by_age / jnp.maximum(total_age, 1e-8)
+    by_score = rank_weights(score, options.temperature)
+    return (1.0 - staleness) * by_score + staleness * by_age / jnp.maximum(total_age, 1.0)
 
 
 def sample(key: jax.Array, weights: jax.Array, count: int) -> jax.Array:
     """Draws `count` indices in proportion to weights by systematic sampling: int32 [count].
 
-    Each index comes up as often as its share says, to within one.
+    Each index comes up as often as its share says, to within one; an index without weight never does, unless
+    no index has any.
     """
     points = (jnp.arange(count) + jax.random.uniform(key)) / count
     cumulative = jnp.cumsum(weights)
-    index = jnp.searchsorted(cumulative, points * cumulative[-1], side="right")
+    # Rounding may bring the last point up to the whole, behind which there is nothing.
+    points = jnp.minimum(points * cumulative[-1], jnp.nextafter(cumulative[-1], 0.0))
+    index = jnp.searchsorted(cumulative, points, side="right")
     return jnp.minimum(index, weights.shape[0] - 1).astype(jnp.int32)

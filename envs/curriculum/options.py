@@ -87,7 +87,8 @@ def _check_replay(options: CurriculumOptions, levels: Levels, num_levels: int) -
     if not 0 < candidates < num_levels:
         raise ValueError(
             f"candidate_share = {options.candidate_share} leaves {candidates} of {num_levels} levels to "
-            "candidates; both candidates and replayed levels need at least one"
+            "candidates; both candidates and replayed levels need at least one, so try candidate_share = "
+            "0.25 and num_levels of 4 or more a device"
         )
     if options.name == "accel" and levels.mutate is None:
         raise ValueError("curriculum 'accel' needs levels that can be mutated; use 'plr' here")

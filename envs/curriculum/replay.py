@@ -6,6 +6,8 @@ A pool of P levels has two parts. *Members* have a score and are replayed with p
     (1 - \rho) \frac{(1 / \text{rank}_i)^{1 / \beta}}{\sum_j (1 / \text{rank}_j)^{1 / \beta}}
     + \rho \frac{\text{age}_i}{\sum_j \text{age}_j}
 
+where members of equal score share what their ranks get.
+
 *Candidates* are fresh levels, or mutations of members, that are played until they have a score; then the best
 of them take the places of the worst members. Jiang et al. 2020 (arXiv:2010.03934), Jiang et al. 2021 (robust,
 arXiv:2110.02439), Parker-Holder et al. 2022 (ACCEL, arXiv:2203.01302).
@@ -20,7 +22,8 @@ from flax import struct
 from envs.curriculum.book import Book, no_evidence, promotions, replay_weights, sample, update_scores
 from envs.curriculum.options import CurriculumOptions, num_candidates
 from envs.curriculum.pools import describe_draws, mean_of, quantile_metrics
-from purerl.types import Curriculum, LevelOutcome, LevelPool, Levels, Metrics, PyTree
+from envs.curriculum.scores import VALUE_SCORES
+from purerl.types import Curriculum, LevelOutcome, LevelPool, Levels, Metrics, Need, PyTree
 
 
 @struct.dataclass
@@ -40,16 +43,30 @@ def write_rows(state: ReplayState, slot: jax.Array, rows: tuple[PyTree, PyTree, 
     )
 
 
-def fill_draw(key: jax.Array, weights: jax.Array, num_levels: int, options: CurriculumOptions) -> jax.Array:
+def fill_draw(
+    key: jax.Array, score: jax.Array, weights: jax.Array, num_levels: int, options: CurriculumOptions
+) -> jax.Array:
     """Slots for resets to draw from, int32 [P]: members by their weights, and candidates in turn.
 
-    Until half of the members have a score, candidates alone.
+    Until half of the members have a score, candidates alone. Their turn begins at a random one each time, so
+    that none waits for ever where there are fewer places than candidates.
+
+    Args:
+        key: used up here.
+        score: of the members, float32 [M]; -inf where there is none.
+        weights: of the members, float32 [M].
+        num_levels: P.
+        options: the share of the draws that replay.
     """
+    replay_key, turn_key = jax.random.split(key)
     num_members = weights.shape[0]
-    in_turn = num_members + jnp.arange(num_levels, dtype=jnp.int32) % (num_levels - num_members)
+    num_candidates = num_levels - num_members
+    first = jax.random.randint(turn_key, (), 0, num_candidates)
+    in_turn = num_members + (first + jnp.arange(num_levels, dtype=jnp.int32)) % num_candidates
     num_replays = round(options.replay_share * num_levels)
-    mixed = in_turn.at[:num_replays].set(sample(key, weights, num_replays))
-    return jnp.where(jnp.mean(weights > 0) >= 0.5, mixed, in_turn)
+    mixed = in_turn.at[:num_replays].set(sample(replay_key, weights, num_replays))
+    # By scores, not by weights: at low temperatures most weights underflow to zero.
+    return jnp.where(jnp.mean(score > -jnp.inf) >= 0.5, mixed, in_turn)
 
 
 def make_replay(levels: Levels, options: CurriculumOptions) -> Curriculum:
@@ -93,7 +110,7 @@ def make_replay(levels: Levels, options: CurriculumOptions) -> Curriculum:
         pool = LevelPool(
             observation=observation,
             env_state=env_state,
-            draw=fill_draw(draw_key, jnp.zeros(num_members), num_levels, options),
+            draw=fill_draw(draw_key, book.score[:num_members], jnp.zeros(num_members), num_levels, options),
             learnable=(jnp.arange(num_levels) < num_members) | (not options.robust),
         )
         return ReplayState(pool=pool, book=book)
@@ -112,21 +129,25 @@ def make_replay(levels: Levels, options: CurriculumOptions) -> Curriculum:
         held = (state.pool.observation, state.pool.env_state, state.book)
         state = write_rows(state, target, jax.tree.map(lambda leaf: leaf[source], held))
         # New candidates follow all that have a score now.
-        weights = replay_weights(state.book.score[:num_members], state.book.age[:num_members], options)
+        score, age = state.book.score[:num_members], state.book.age[:num_members]
+        weights = replay_weights(score, age, options)
         candidates = fresh(fresh_key, params, count)
         if options.name == "accel":
             candidates = mutants(mutant_key, state, weights, params, candidates)
         free = jnp.where(scored, num_members + jnp.arange(count), num_levels)
         state = write_rows(state, free, describe_rows(candidates, params))
         # Resets draw anew.
-        draw = fill_draw(draw_key, weights, num_levels, options)
+        draw = fill_draw(draw_key, score, weights, num_levels, options)
         state = dataclasses.replace(state, pool=dataclasses.replace(state.pool, draw=draw))
         renewed = (
             jnp.zeros(num_levels, bool).at[target].set(True, mode="drop").at[free].set(True, mode="drop")
         )
         return state, renewed, describe_draws(levels, state.pool, params) | replay_metrics(state, num_members)
 
-    return Curriculum(init=init, refresh=refresh)
+    needs: set[Need] = {"values"} if options.score in VALUE_SCORES else set()
+    if options.robust:
+        needs.add("learnable")
+    return Curriculum(init=init, refresh=refresh, needs=frozenset(needs))
 
 
 def replay_metrics(state: ReplayState, num_members: int) -> Metrics:

@@ -32,7 +32,7 @@ class Maze:
         patch_size: side k of the window, odd, at most 2 N - 1, from which everything is seen always.
         num_positions: m, how many earlier positions a patch shows.
         track_distances: True holds the distance of each cell to the goal, which shaping needs.
-        track_visits: True counts the visits of each cell, which the bonus for novelty needs.
+        track_visits: True counts the visits of each cell in an episode, which the bonus for novelty needs.
     """
 
     size: int = 9

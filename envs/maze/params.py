@@ -24,7 +24,8 @@ class MazeParams:
         sparse: weight of 1 - 0.9 t / limit, added on reaching the goal at step t; 0 is off.
         shaping: coefficient of the potential-based shaping reward; 0 is off.
         shaping_gamma: discount within the shaping reward; that of the learner keeps the optimum.
-        novelty: bonus for the first visit of a cell in an episode; 1 / sqrt(n) of it for the n-th. 0 is off.
+        novelty: bonus for seeing all of a maze in an episode, an equal share for each cell's first visit; at
+            most what the goal pays. 0 is off.
         max_steps_in_episode: steps after which an episode is truncated.
     """
 
@@ -72,6 +73,12 @@ def check(env: Any, params: MazeParams) -> None:
         raise ValueError(
             f"novelty = {float(params.novelty):g} needs the number of visits of each cell; "
             "try Maze(track_visits=True) or novelty = 0"
+        )
+    least = float(params.goal_reward) + 0.1 * float(params.sparse)
+    if float(params.novelty) > max(least, 0.0):
+        raise ValueError(
+            f"novelty = {float(params.novelty):g} pays more for seeing a maze than for solving it: the goal "
+            f"pays goal_reward + 0.1 * sparse = {least:g} at least; try novelty = {max(least, 0.0):g}"
         )
 
 

@@ -37,8 +37,13 @@ def shaping(before: MazeState, after: MazeState, terminated: jax.Array, params: 
 
 
 def novelty_bonus(after: MazeState, params: MazeParams) -> jax.Array:
-    """c / sqrt(n), where n counts the visits of this cell in this episode, this one included: float32 []."""
+    """An equal share of c for the first visit in this episode of each free cell but the start: float32 [].
+
+    No walk, however long, earns more than c with it, and going a way again earns nothing. A bonus for every
+    visit, as c / sqrt(n) for the n-th, would pay more for pacing between two cells than for the goal.
+    """
     if after.visits is None:
         return jnp.zeros((), jnp.float32)
-    count = after.visits[after.agent[0], after.agent[1]]
-    return params.novelty * jax.lax.rsqrt(jnp.maximum(count, 1).astype(jnp.float32))
+    num_free = after.visits.size - jax.lax.population_count(after.walls).sum(dtype=jnp.int32)
+    share = params.novelty / jnp.maximum(num_free - 1, 1).astype(jnp.float32)
+    return jnp.where(after.visits[after.agent[0], after.agent[1]] == 1, share, 0.0)

@@ -52,6 +52,8 @@ class Dynamics:
 class HiddenDynamics(Wrapper):
     """Actions are turned, scaled and late, by amounts drawn for each episode; the last action is seen.
 
+    What is turned or scaled beyond the bounds of the environment's box arrives as what lies on them.
+
     Before the first action arrives, the environment gets the middle of a box, or the discrete action 0.
 
     Attributes:
@@ -134,6 +136,7 @@ class HiddenDynamics(Wrapper):
             played = jnp.where(arrived < 0, 0, (arrived + hidden.angle) % space.n)
         else:
             played = middle + half * hidden.gain * _turn(arrived, hidden.angle)
+            played = jnp.clip(played, space.low, space.high)  # not every environment does
         observation, inner, reward, terminated, info = self.env.step_env(
             key, state.inner, played, params.inner
         )

@@ -39,10 +39,20 @@ from purerl.algorithms.dqn_learning import (
     unraveller,
 )
 from purerl.diagnostics import gradient_metrics, greedy_entropy, look_inside, probe
-from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels, pool_size
+from purerl.levels import (
+    Judgement,
+    LevelTrace,
+    check_needs,
+    forget_renewed,
+    fresh_levels,
+    level_outcome,
+    num_levels,
+    pool_size,
+    start_returns,
+)
 from purerl.metrics import Packed, add_up, as_mean, pack
 from purerl.replay import Replay, ReplayState, prioritised, uniform
-from purerl.rollout import Chance, draw_chance, init_actor, step_environments
+from purerl.rollout import Chance, draw_chance, init_actor, step_environments, values_where
 from purerl.schedules import exploration_rate, learning_rate, linear, share_done
 from purerl.sharding import num_shards, split_key, sum_across
 from purerl.spaces import are_vectors
@@ -67,18 +77,40 @@ def act(
     pool: LevelPool,
     config: DQNConfig,
 ) -> Any:
-    """One step of all environments, remembered."""
+    """One step of all environments, remembered; with values where a curriculum asks for them."""
     actor, learner = carry
     exploration, chance = inputs
     environments = actor.environments
-    unravel = unraveller(network, environments.observation)
-    value = network.apply(unravel(learner.params), environments.observation)
+    params = unraveller(network, environments.observation)(learner.params)
+    value = network.apply(params, environments.observation)
     rates = spread_rates(learner.epsilon, config.epsilon_spread, value.shape[1])
     action = explore(value, exploration, rates)
     stepped, step, metrics = step_environments(env, config.env_params, environments, pool, action, chance)
     experience = as_experience(environments.observation, action, step)
     replay = replay_of(config).add(actor.replay, experience)
-    return (Actor(environments=stepped, replay=replay), learner), (pack(metrics), step.level)
+    values = None
+    if environments.level_return is not None:
+        best_of = lambda _, observation: network.apply(params, observation).max(0)  # noqa: E731
+        values = value.max(0), values_where(step.truncated, best_of, step.successor)
+    return (Actor(environments=stepped, replay=replay), learner), (pack(metrics), (step.level, values))
+
+
+def judge(
+    trace: LevelTrace, values: tuple[jax.Array, jax.Array], last: jax.Array, gamma: jax.Array | float
+) -> Judgement:
+    """What the values of the best actions say of the steps of an update; advantages are one-step errors.
+
+    Args:
+        trace: leaves [T, E].
+        values: as `act` gives them: of the states, and of the successors of truncated steps, float32 [T, E].
+        last: of the states after the last step, float32 [E].
+        gamma: discount in [0, 1].
+    """
+    value, cut = values
+    next_value = jnp.where(trace.truncated, cut, jnp.concatenate([value[1:], last[None]]))
+    terminated = trace.ended & ~trace.truncated
+    advantage = trace.reward + jnp.where(terminated, 0.0, gamma * next_value) - value
+    return Judgement(value=value, next_value=next_value, advantage=advantage)
 
 
 @struct.dataclass
@@ -168,6 +200,7 @@ def make_dqn(
         curriculum: what fills the pool of levels; by default fresh ones before every update.
     """
     levels = curriculum or fresh_levels(env)
+    check_needs(levels, frozenset({"values"}), "DQN")
 
     def init(key: jax.Array, config: DQNConfig) -> TrainState:
         key, network_key, actor_key, pool_key = split_key(key, 2, 2, axis_name)
@@ -176,6 +209,7 @@ def make_dqn(
         count = pool_size(config.num_levels, config.num_envs, shards)
         choice = levels.init(pool_key, config.env_params, count)
         environments = init_actor(config.env_params, choice.pool, actor_key, num_envs, config.stagger)
+        environments = dataclasses.replace(environments, level_return=start_returns(levels, num_envs))
         example = first_experience(example_experience(env, config.env_params), environments.observation)
         return TrainState(
             learner=init_learner(network.init(network_key, environments.observation), config),
@@ -211,12 +245,21 @@ def make_dqn(
         (actor, learner), (acted, learnt, trace) = jax.lax.scan(
             partial(iterate, state=state, config=config), (state.actor, learner), inputs
         )
-        trace = jax.tree.map(
+        trace, values = jax.tree.map(
             lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), trace
         )  # [rounds, k, E] -> [T, E]
-        # A curriculum hears of episodes alone: nothing here estimates the value of a state.
-        unknown = jnp.zeros(trace.slot.shape)
-        outcome = level_outcome(trace, unknown, unknown, num_levels(state.curriculum.pool))
+        start, judgement = state.actor.environments, None
+        if values is not None:
+            last = network.apply(unravel(learner.params), actor.environments.observation).max(0)
+            judgement = judge(trace, values, last, config.gamma)
+        outcome, level_return = level_outcome(
+            trace,
+            num_levels(state.curriculum.pool),
+            judgement,
+            start.level_return,
+            start.episode_length,
+            config.gamma,
+        )
         progress = jnp.minimum((state.num_updates + 1) / config.total_updates, 1.0)
         choice, renewed, level_metrics = levels.refresh(
             level_key, state.curriculum, config.env_params, outcome, progress
@@ -228,7 +271,9 @@ def make_dqn(
             learner=dataclasses.replace(
                 learner, params=unravel(learner.params), target_params=unravel(learner.target_params)
             ),
-            actor=dataclasses.replace(actor, environments=actor.environments.replace(slot=slot)),
+            actor=dataclasses.replace(
+                actor, environments=actor.environments.replace(slot=slot, level_return=level_return)
+            ),
             curriculum=choice,
             key=key,
             num_updates=state.num_updates + 1,

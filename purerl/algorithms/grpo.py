@@ -44,6 +44,7 @@ def start_groups(actor: ActorState, pool: LevelPool, key: jax.Array, group_size:
         discounted_return=jnp.zeros_like(actor.discounted_return),
         slot=slot,
         learnable=learnable,
+        level_return=jax.tree.map(jnp.zeros_like, actor.level_return),
     )
 
 

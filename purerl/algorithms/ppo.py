@@ -29,7 +29,16 @@ from purerl.algorithms.ppo_learning import (
 )
 from purerl.diagnostics import gradient_metrics, look_inside, policy_metrics, probe
 from purerl.distributions import act_with, draw_noise
-from purerl.levels import LevelTrace, forget_renewed, fresh_levels, pool_size
+from purerl.levels import (
+    LevelTrace,
+    check_needs,
+    forget_renewed,
+    fresh_levels,
+    level_outcome,
+    num_levels,
+    pool_size,
+    start_returns,
+)
 from purerl.metrics import Packed, as_mean, as_means
 from purerl.normalize import (
     init_moments,
@@ -97,6 +106,14 @@ def collect(
     return unroll(env, config.env_params, actor, pool, key, config.num_steps, act, value_of, draw)
 
 
+def check_ppo_curriculum(curriculum: Curriculum, config: PPOConfig) -> None:
+    """Raises ValueError, with one line, where PPO so configured lacks what a curriculum needs of it."""
+    if config.group_size:
+        check_needs(curriculum, frozenset({"learnable"}), f"PPO with group_size = {config.group_size}")
+    else:
+        check_needs(curriculum, frozenset({"learnable", "values"}), "PPO")
+
+
 def make_ppo(
     env: Any, network: Any, axis_name: AxisName = None, curriculum: Curriculum | None = None
 ) -> Algorithm:
@@ -111,11 +128,11 @@ def make_ppo(
     levels = curriculum or fresh_levels(env)
 
     def init(key: jax.Array, config: PPOConfig) -> TrainState:
+        check_ppo_curriculum(levels, config)
         key, network_key, actor_key, pool_key = split_key(key, 2, 2, axis_name)
-        shards = num_shards(axis_name)
-        num_envs = config.num_envs // shards
-        num_levels = pool_size(config.num_levels, config.num_envs, shards)
-        choice = levels.init(pool_key, config.env_params, num_levels)
+        num_envs = config.num_envs // num_shards(axis_name)
+        count = pool_size(config.num_levels, config.num_envs, num_shards(axis_name))
+        choice = levels.init(pool_key, config.env_params, count)
         actor = init_actor(config.env_params, choice.pool, actor_key, num_envs, config.stagger)
         carry = network.initial_carry(num_envs)
         begins = jnp.ones(num_envs, bool)
@@ -129,7 +146,7 @@ def make_ppo(
             ),
             rate=jnp.asarray(config.learning_rate, jnp.float32) if config.kl_target else None,
         )
-        actor = dataclasses.replace(actor, carry=carry)
+        actor = dataclasses.replace(actor, carry=carry, level_return=start_returns(levels, num_envs))
         return TrainState(learner=learner, actor=actor, curriculum=choice, key=key, num_updates=jnp.int32(0))
 
     def update(state: TrainState, config: PPOConfig) -> tuple[TrainState, Packed]:
@@ -141,23 +158,23 @@ def make_ppo(
             rollout_key, group_key = jax.random.split(rollout_key)
             start = start_groups(start, pool, group_key, config.group_size)
         actor, transitions, trace, metrics = collect(env, network, learner, start, pool, rollout_key, config)
-        batch, outcome, moments, discounted = prepare(
-            transitions,
-            trace,
-            actor.discounted_return,
-            learner.return_moments,
-            pool.learnable.shape[0],
-            config,
-            axis_name,
+        batch, judgement, moments, discounted = prepare(
+            transitions, trace, actor.discounted_return, learner.return_moments, config, axis_name
+        )
+        outcome, level_return = level_outcome(
+            trace, num_levels(pool), judgement, start.level_return, start.episode_length, config.gamma
         )
         batch = dataclasses.replace(batch, observation=seen(learner, batch.observation))
         if start.carry is not None:
             batch = as_segments(batch, start, trace)
         rate = learning_rate(config, state.num_updates) if learner.rate is None else learner.rate
         learner, learn_metrics = learn(network, learner, batch, shuffle_key, rate, config, axis_name)
-        progress = jnp.minimum((state.num_updates + 1) / config.total_updates, 1.0)
         choice, renewed, level_metrics = levels.refresh(
-            level_key, state.curriculum, config.env_params, outcome, progress
+            level_key,
+            state.curriculum,
+            config.env_params,
+            outcome,
+            jnp.minimum((state.num_updates + 1) / config.total_updates, 1.0),
         )
         metrics |= learn_metrics | level_metrics
         metrics |= action_metrics(batch.action, env.action_space(config.env_params))
@@ -174,7 +191,9 @@ def make_ppo(
             learner = dataclasses.replace(learner, observation_moments=observation_moments)
         state = TrainState(
             learner=dataclasses.replace(learner, return_moments=moments),
-            actor=dataclasses.replace(actor, discounted_return=discounted, slot=slot),
+            actor=dataclasses.replace(
+                actor, discounted_return=discounted, slot=slot, level_return=level_return
+            ),
             curriculum=choice,
             key=key,
             num_updates=state.num_updates + 1,

@@ -14,13 +14,13 @@ from purerl.algorithms.grpo import group_advantage
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.diagnostics import keep_gradient
 from purerl.distributions import entropy_of
-from purerl.levels import LevelTrace, level_outcome
+from purerl.levels import Judgement, LevelTrace
 from purerl.metrics import Packed, as_means
 from purerl.normalize import Moments, update_moments
 from purerl.returns import gae, running_returns
 from purerl.rollout import ActorState
 from purerl.sharding import mean_across, sum_across
-from purerl.types import AxisName, LevelOutcome, PyTree, Transition
+from purerl.types import AxisName, PyTree, Transition
 
 
 @struct.dataclass
@@ -149,16 +149,14 @@ def prepare(
     levels: LevelTrace,
     discounted: jax.Array,
     moments: Moments,
-    num_levels: int,
     config: PPOConfig,
     axis_name: AxisName,
-) -> tuple[Batch, LevelOutcome, Moments, jax.Array]:
+) -> tuple[Batch, Judgement, Moments, jax.Array]:
     """Turns a rollout into samples with advantages and targets.
 
     Returns:
-        The samples, leaves [T, E, ...], what the rollout told of the levels, the moments of the discounted
-        return with this rollout in them, and the discounted returns to start from in the next rollout,
-        float32 [E].
+        The samples, leaves [T, E, ...], what the critic says of them, the moments of the discounted return
+        with this rollout in them, and the discounted returns to start from in the next rollout, float32 [E].
     """
     t = transitions
     reward, scale = t.reward, jnp.float32(1.0)
@@ -190,8 +188,8 @@ def prepare(
         target=target,
         weight=weight,
     )
-    outcome = level_outcome(levels, scale * t.value, scale * advantage, num_levels)
-    return batch, outcome, moments, discounted
+    judgement = Judgement(value=scale * t.value, next_value=scale * t.next_value, advantage=scale * advantage)
+    return batch, judgement, moments, discounted
 
 
 def learn(

@@ -29,7 +29,16 @@ from purerl.algorithms.acting import (
 from purerl.algorithms.epochs import gradient_epochs
 from purerl.algorithms.pqn_config import PQNConfig
 from purerl.diagnostics import gradient_metrics, greedy_entropy, keep_gradient, look_inside, probe
-from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels, pool_size
+from purerl.levels import (
+    Judgement,
+    check_needs,
+    forget_renewed,
+    fresh_levels,
+    level_outcome,
+    num_levels,
+    pool_size,
+    start_returns,
+)
 from purerl.metrics import Packed, as_mean, as_means
 from purerl.returns import gae
 from purerl.rollout import init_actor, unroll
@@ -117,6 +126,7 @@ def make_pqn(
         curriculum: what fills the pool of levels; by default fresh ones before every rollout.
     """
     levels = curriculum or fresh_levels(env)
+    check_needs(levels, frozenset({"values"}), "PQN")
 
     def init(key: jax.Array, config: PQNConfig) -> TrainState:
         key, network_key, actor_key, pool_key = split_key(key, 2, 2, axis_name)
@@ -125,6 +135,7 @@ def make_pqn(
         count = pool_size(config.num_levels, config.num_envs, shards)
         choice = levels.init(pool_key, config.env_params, count)
         actor = init_actor(config.env_params, choice.pool, actor_key, num_envs, config.stagger)
+        actor = dataclasses.replace(actor, level_return=start_returns(levels, num_envs))
         params = network.init(network_key, actor.observation)
         learner = Learner(
             params=params,
@@ -173,7 +184,11 @@ def make_pqn(
         )
         rate = learning_rate(config, state.num_updates)
         learner, learnt = learn(network, learner, batch, shuffle_key, rate, config, axis_name)
-        outcome = level_outcome(trace, transitions.value, advantage, num_levels(pool))
+        judgement = Judgement(value=transitions.value, next_value=transitions.next_value, advantage=advantage)
+        start = state.actor
+        outcome, level_return = level_outcome(
+            trace, num_levels(pool), judgement, start.level_return, start.episode_length, config.gamma
+        )
         choice, renewed, level_metrics = levels.refresh(
             level_key, state.curriculum, config.env_params, outcome, progress
         )
@@ -182,7 +197,7 @@ def make_pqn(
         slot = forget_renewed(actor.slot, renewed)
         state = TrainState(
             learner=learner,
-            actor=dataclasses.replace(actor, slot=slot),
+            actor=dataclasses.replace(actor, slot=slot, level_return=level_return),
             curriculum=choice,
             key=key,
             num_updates=state.num_updates + 1,

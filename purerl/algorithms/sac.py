@@ -27,7 +27,7 @@ from purerl.algorithms.sac_learning import (
     learn_from,
     unflatten,
 )
-from purerl.levels import forget_renewed, fresh_levels, level_outcome, num_levels, pool_size
+from purerl.levels import check_needs, forget_renewed, fresh_levels, level_outcome, num_levels, pool_size
 from purerl.metrics import Packed, add_up, as_mean
 from purerl.replay import Experience, Replay, uniform
 from purerl.rollout import draw_chance, init_actor, step_environments
@@ -90,6 +90,7 @@ def make_sac(
         curriculum: what fills the pool of levels; by default fresh ones before every update.
     """
     levels = curriculum or fresh_levels(env)
+    check_needs(levels, frozenset(), "SAC")
     bounded = partial(to_bounds, space=env.action_space(env.default_params), periodic=network.periodic)
 
     def init(key: jax.Array, config: SACConfig) -> TrainState:
@@ -163,8 +164,7 @@ def make_sac(
         )
         actor, learner = carry
         # A curriculum hears of episodes alone: nothing here estimates the value of a state.
-        unknown = jnp.zeros(trace.slot.shape)
-        outcome = level_outcome(trace, unknown, unknown, num_levels(pool))
+        outcome, _ = level_outcome(trace, num_levels(pool))
         progress = jnp.minimum((state.num_updates + 1) / config.total_updates, 1.0)
         choice, renewed, level_metrics = levels.refresh(
             level_key, state.curriculum, config.env_params, outcome, progress

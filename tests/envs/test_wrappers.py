@@ -171,6 +171,16 @@ def test_actions_are_turned_scaled_and_late_as_the_episode_has_it():
     assert len(delays) > 1
 
 
+def test_the_environment_never_gets_an_action_beyond_its_bounds():
+    # (1, 1) turned by an eighth of a full turn is (0, sqrt 2), and scaling makes more of it.
+    env, actions = HiddenDynamics(Echo(), max_delay=0), jnp.ones((2, 3))
+    for key in range(8):
+        _, start, (observation, _, _) = walk(env, env.default_params, actions, key)
+        angle, gain = jax.device_get((start.hidden.angle, start.hidden.gain))
+        turned = [np.cos(angle) - np.sin(angle), np.sin(angle) + np.cos(angle), 1.0]
+        np.testing.assert_allclose(observation[0, :3], np.clip(gain * np.array(turned), -1, 1), atol=1e-6)
+
+
 def test_without_anything_hidden_the_world_answers_as_before():
     env = HiddenDynamics(Echo())
     params = env.default_params.replace(max_rotation=0.0, max_gain=1.0, max_delay=0)

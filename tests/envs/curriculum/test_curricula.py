@@ -159,6 +159,43 @@ def test_resets_draw_replayed_levels_and_candidates_in_their_shares():
     assert set(np.asarray(history[-1].pool.draw)) >= {12, 13, 14, 15}
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.01, 1e-3])
+def test_replay_goes_on_at_low_temperatures(temperature):
+    history, _ = replay(3, name="plr", temperature=temperature)
+    draw, names = np.asarray(history[-1].pool.draw), np.asarray(history[-1].pool.env_state.name)
+    assert (draw < 12).sum() == 8
+    if temperature < 1:  # and all of it goes to the level of the highest score, which is its name
+        assert set(draw[draw < 12]) == {names[:12].argmax()}
+
+
+def test_no_candidate_waits_for_ever_where_replay_leaves_few_places():
+    # 16 places, 14 of them for replay: two of four candidates are drawn at a time.
+    advantage = lambda state: jnp.zeros(COUNT)  # noqa: E731
+    history, _ = replay(20, advantage, name="plr", replay_share=0.875, episodes_per_score=2)
+    assert all(len(set(np.asarray(state.pool.draw[14:]))) == 2 for state in history)
+    assert {int(slot) for state in history for slot in state.pool.draw[14:]} == {12, 13, 14, 15}
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("random", 1), ("schedule", 1), ("adaptive", 1), ("plr", 2), ("plr", 3), ("accel", 2)]
+)
+def test_the_smallest_pools_work(name, count):
+    options = CurriculumOptions(name=name, candidate_share=0.5, window=1)
+    check_curriculum(options, LEVELS, count)
+    curriculum = make_curriculum(LEVELS, options)
+    state, refresh = curriculum.init(jax.random.key(0), None, count), jax.jit(curriculum.refresh)
+    seen, slots = set(), set()
+    for index in range(8):
+        seen |= set(np.asarray(state.pool.env_state.name).tolist())
+        slots |= set(np.asarray(state.pool.draw).tolist())
+        outcome = played(count, 1, 1, state.pool.env_state.name.astype(jnp.float32))
+        state, renewed, metrics = refresh(jax.random.key(index + 1), state, None, outcome, 0.5)
+        assert renewed.any()
+        assert all(np.isfinite(metric.total) for metric in metrics.values())
+    assert len(seen) > count + 1  # levels go on to come in
+    assert slots == set(range(count))  # and all places are drawn, members and candidates
+
+
 def test_the_robust_variant_learns_from_replayed_levels_only():
     robust, _ = replay(1, name="plr", robust=True)
     np.testing.assert_array_equal(robust[-1].pool.learnable, np.arange(COUNT) < 12)

@@ -1,6 +1,7 @@
 """Level replay's bookkeeping against plain Python."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +15,13 @@ from envs.curriculum.book import (
     is_duplicate,
     no_evidence,
     promotions,
+    rank_weights,
     replay_weights,
     sample,
     update_scores,
 )
 from envs.curriculum.options import CurriculumOptions
+from envs.curriculum.scores import learnability
 from purerl.types import LevelOutcome
 
 NUM_LEVELS = 4
@@ -32,7 +35,7 @@ def random_outcome(random):
         num_episodes=episodes,
         num_solved=np.minimum(episodes, random.integers(0, 2, NUM_LEVELS + 1)).astype(np.float32),
         num_steps=steps,
-        value_sum=(steps * random.normal(size=NUM_LEVELS + 1)).astype(np.float32),
+        expected_sum=(steps * random.normal(size=NUM_LEVELS + 1)).astype(np.float32),
         positive_advantage=(steps * random.random(NUM_LEVELS + 1)).astype(np.float32),
         best_return=np.where(episodes > 0, random.normal(size=NUM_LEVELS + 1), -np.inf).astype(np.float32),
     )
@@ -67,11 +70,11 @@ class PlainLevel:
         self.best = max(self.best, best)
         self.age = 0 if steps else self.age + 1
         if self.episodes >= least:
-            rate = self.solved / self.episodes
+            solved, count = self.solved, self.episodes
             self.score = {
                 "max_monte_carlo": self.best - self.values / self.steps,
                 "positive_value_loss": self.advantages / self.steps,
-                "learnability": rate * (1 - rate),
+                "learnability": solved * (count - solved) / (count * (count - 1)),
             }[score]
             self.forget()
 
@@ -89,6 +92,17 @@ def test_scores_and_ages_are_those_of_a_plain_record(score, seed):
             record.see(*map(float, fields), least=2, score=score)
         np.testing.assert_allclose(book.score, [record.score for record in plain], atol=1e-5)
         np.testing.assert_array_equal(book.age, [record.age for record in plain])
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_learnability_is_the_variance_of_success_on_average_however_many_episodes_tell(count):
+    # A level that is solved three times in four: 3/4 * 1/4 = 0.1875. The chance of k of n is binomial.
+    solved = np.arange(count + 1.0)
+    chance = np.array([math.comb(count, k) * 0.75**k * 0.25 ** (count - k) for k in range(count + 1)])
+    evidence = dataclasses.replace(
+        no_evidence(count + 1), num_episodes=jnp.full(count + 1, float(count)), num_solved=jnp.array(solved)
+    )
+    np.testing.assert_allclose((chance * np.asarray(learnability(evidence))).sum(), 0.1875, rtol=1e-5)
 
 
 @given(
@@ -138,6 +152,32 @@ def test_without_any_age_replay_is_by_rank_alone():
     weights = replay_weights(jnp.array([2.0, 1.0]), jnp.zeros(2, jnp.int32), options)
     # (1 / rank) ** 2: 1 and 1/4.
     np.testing.assert_allclose(weights, [0.8, 0.2], rtol=1e-5)
+
+
+def test_levels_of_equal_score_are_replayed_alike():
+    # Ranks 1, 2, 3 and 4 get 12, 6, 4 and 3 of 25 parts. The two best tie, so each gets half of 12 + 6.
+    weights = rank_weights(jnp.array([1.0, 4.0, -jnp.inf, 4.0, 0.0]), temperature=1.0)
+    np.testing.assert_allclose(weights, np.array([4, 9, 0, 9, 3]) / 25, rtol=1e-6)
+    # Where nothing tells levels apart, none comes first because of its slot.
+    np.testing.assert_allclose(rank_weights(jnp.zeros(5), temperature=0.3), 0.2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.01, 1e-3, 1e-40])
+def test_low_temperatures_replay_the_best_level_and_keep_their_share_for_age(temperature):
+    # The second of ranks gets 2 ** -100 of what the first gets, or nothing that a float32 could hold.
+    score = jnp.array([3.0, 5.0, 1.0, -jnp.inf])
+    np.testing.assert_allclose(rank_weights(score, temperature), [0, 1, 0, 0], atol=1e-20)
+    options = CurriculumOptions(temperature=temperature, staleness=0.2)
+    weights = replay_weights(score, jnp.array([1, 0, 3, 9]), options)
+    np.testing.assert_allclose(weights, [0.2 / 4, 0.8, 0.2 * 3 / 4, 0], rtol=1e-6)
+
+
+def test_the_last_point_of_a_draw_does_not_fall_behind_the_last_level_with_weight(monkeypatch):
+    # (511 + 0.9999999) / 512 rounds to 1, which would be the last index, whatever its weight.
+    monkeypatch.setattr(jax.random, "uniform", lambda key: jnp.float32(0.9999999))
+    drawn = sample(jax.random.key(0), jnp.array([0.5, 0.5, 0.0]), 512)
+    assert drawn[-1] == 1
+    np.testing.assert_array_equal(np.bincount(drawn), [255, 257])
 
 
 @given(seed=st.integers(0, 2**31))

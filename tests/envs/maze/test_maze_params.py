@@ -53,6 +53,19 @@ def test_parameters_that_cannot_be_meant_are_refused_in_one_line_with_a_remedy(f
     assert "\n" not in str(caught.value)
 
 
+def test_seeing_a_maze_may_not_pay_more_than_solving_it():
+    env = Maze(track_visits=True)
+    check(env, MazeParams(novelty=0.5))
+    # At the time limit the goal pays 0.5 + 0.1 * 2.
+    with pytest.raises(
+        ValueError, match=r"novelty = 0.8 .* sparse = 0.7 at least; try novelty = 0.7"
+    ) as caught:
+        check(env, MazeParams(novelty=0.8, sparse=2.0))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="try novelty = 0"):
+        check(env, MazeParams(novelty=0.1, goal_reward=-1.0))
+
+
 def test_what_the_maze_carries_may_be_paid_for():
     env = Maze(track_distances=True, track_visits=True)
     check(env, MazeParams(shaping=1.0, novelty=0.1, difficulty=0.0, distance=0.0, sparse=1.0))

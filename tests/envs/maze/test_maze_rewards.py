@@ -6,7 +6,7 @@ import pytest
 from plain_maze_world import layouts_of, play, random_room
 from plain_mazes import draw, search
 
-from envs.maze import Maze, MazeParams
+from envs.maze import Maze, MazeParams, check
 
 UP, DOWN, LEFT, RIGHT = range(4)
 MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))
@@ -39,12 +39,24 @@ def test_the_sparse_reward_falls_from_its_weight_to_a_tenth_of_it_at_the_limit()
     np.testing.assert_allclose(late, [0] * 7 + [0.2], atol=1e-6)
 
 
-def test_novelty_pays_less_at_each_visit_and_the_start_has_been_visited_once():
+def test_novelty_pays_an_equal_share_for_the_first_visit_of_each_cell():
     env = Maze(size=7, track_visits=True)
     params = MazeParams(step_reward=0.0, goal_reward=0.0, novelty=1.0)
-    # Against the wall: the second visit of the start. Then a new cell, the start's third visit, and so on.
-    rewards = rewards_of(env, params, [LEFT, RIGHT, LEFT, RIGHT, UP])
-    np.testing.assert_allclose(rewards, 1.0 / np.sqrt([2, 1, 3, 2, 3]), rtol=1e-6)
+    # Of five free cells four are new. Against the wall, two new cells, back, one cell again, two new ones.
+    rewards = rewards_of(env, params, [LEFT, RIGHT, RIGHT, LEFT, RIGHT, RIGHT, RIGHT])
+    np.testing.assert_allclose(rewards, [0, 0.25, 0.25, 0, 0, 0.25, 0.25], rtol=1e-6)
+
+
+@pytest.mark.parametrize("loop", [[RIGHT, LEFT], [UP], [RIGHT, RIGHT, LEFT, LEFT], [RIGHT, LEFT, LEFT]])
+def test_a_closed_loop_earns_novelty_once_and_never_more_than_the_goal(loop):
+    env = Maze(size=7, track_visits=True)
+    params = MazeParams(step_reward=0.0, goal_reward=0.5, novelty=0.5)
+    check(env, params)
+    once = rewards_of(env, params, loop).sum()
+    often = rewards_of(env, params, loop * 30).sum()
+    solved = rewards_of(env, params, [RIGHT] * 4).sum()
+    np.testing.assert_allclose(often, once, atol=1e-6)
+    assert often <= 0.5 < solved
 
 
 def test_a_closed_loop_earns_nothing_from_shaping_without_discount():
