@@ -40,7 +40,7 @@ def start_groups(actor: ActorState, pool: LevelPool, key: jax.Array, group_size:
         observation=observation,
         episode_return=jnp.zeros_like(actor.episode_return),
         episode_length=jnp.zeros_like(actor.episode_length),
-        whole=jnp.ones_like(actor.whole),
+        cut_after=jnp.zeros_like(actor.cut_after),
         discounted_return=jnp.zeros_like(actor.discounted_return),
         slot=slot,
         learnable=learnable,
