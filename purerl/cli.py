@@ -12,7 +12,7 @@ from rich.console import Console
 from purerl import arguments, hosts, runs, session
 from purerl.errors import Interrupted, UserError, one_line
 from purerl.runs import Experiment, RunOptions
-from purerl.runtime import enable_compilation_cache
+from purerl.runtime import enable_compilation_cache, use_single_precision
 from purerl.session import Session
 
 C = TypeVar("C", bound=RunOptions)
@@ -40,6 +40,7 @@ def main(
 def answer(work: Callable[[], None]) -> NoReturn:
     """Do the work of a command, and exit: with one line on standard error where something is wrong."""
     try:
+        use_single_precision()
         enable_compilation_cache()
         work()
     except UserError as error:
