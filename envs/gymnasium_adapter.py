@@ -10,10 +10,10 @@ from typing import Any
 
 import gymnasium
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from envs import named
+from purerl.spaces import fit_action
 from purerl.types import Environment, PyTree, TokenGroup
 
 FramePainter = Callable[[PyTree, Any], np.ndarray]
@@ -115,6 +115,10 @@ def space_of(space: Any) -> gymnasium.Space:
     """A space of `purerl.spaces`, or of gymnax, as one of Gymnasium's."""
     if hasattr(space, "n"):
         return gymnasium.spaces.Discrete(int(space.n))
+    if hasattr(space, "nvec"):
+        return gymnasium.spaces.MultiDiscrete(np.asarray(space.nvec))
+    if hasattr(space, "spaces") and not isinstance(space.spaces, Mapping):
+        return gymnasium.spaces.Tuple([space_of(part) for part in space.spaces])
     if hasattr(space, "spaces"):
         return gymnasium.spaces.Dict({name: space_of(part) for name, part in space.spaces.items()})
     if hasattr(space, "num_tokens"):
@@ -171,8 +175,7 @@ def step(
 ) -> tuple[jax.Array, PyTree, tuple]:
     """Takes a step: (key of the next call, state, (observation, reward, terminated, truncated, info))."""
     key, step_key = jax.random.split(key)
-    dtype = env.action_space(params).dtype
-    action = jnp.asarray(action, dtype)
+    action = fit_action(action, env.action_space(params))
     observation, state, reward, terminated, info = env.step_env(step_key, state, action, params)
     truncated = env.is_truncated(state, params) & ~terminated
     return key, state, (observation, reward, terminated, truncated, info)

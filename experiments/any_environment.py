@@ -14,6 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from envs import ENVIRONMENTS, named
+from envs.encoded import encoded
+from purerl.contract import check_environment
+from purerl.errors import one_line
 from purerl.evaluate import evaluate, summarize
 from purerl.runs import Experiment
 from purerl.types import Algorithm, PyTree, TrainState
@@ -27,15 +30,22 @@ Policy = Any
 
 
 def make_environment(name: str) -> tuple[Any, Any]:
-    """An environment and its default parameters.
+    """An environment and its default parameters, its contract checked and its observations readable.
 
     Args:
         name: one of PureRL's ("Bikkle-v0", "Maze-v0"), of Brax ("brax/ant"; "brax/ant/mjx" on MuJoCo)
             or of gymnax ("CartPole-v1", "Breakout-MinAtar"); these two are imported only then.
 
     Raises:
-        ValueError: one line, where there is none of that name.
+        ValueError: one line, where there is none of that name, it cannot be made on this machine, it breaks
+            the contract, or offers observations or actions that are not handled.
     """
+    env, params = _find(name)
+    check_environment(env, params)
+    return encoded(env, params), params
+
+
+def _find(name: str) -> tuple[Any, Any]:
     if name in ENVIRONMENTS:
         env = named(ENVIRONMENTS[name].environment)()
         return env, env.default_params
@@ -47,7 +57,10 @@ def make_environment(name: str) -> tuple[Any, Any]:
         known = [*ENVIRONMENTS, *gymnax.registered_envs]
         close = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known
         raise ValueError(f"there is no environment {name!r}; try {' or '.join(close)}")
-    return gymnax.make(name)
+    try:
+        return gymnax.make(name)
+    except (OSError, ImportError) as error:  # some load files from elsewhere, or need more packages
+        raise ValueError(f"{name} cannot be made on this machine: {one_line(error)}") from error
 
 
 def _make_brax(name: str) -> tuple[Any, Any]:

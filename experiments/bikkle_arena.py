@@ -17,6 +17,7 @@ from envs.bikkle import GAZES, PROTOCOLS, Bikkle, BikkleParams, check, protocol_
 from envs.bikkle.protocols import ORIGINAL_RETURNS
 from envs.bikkle.render import render_episode, save_gif
 from purerl.evaluate import evaluate, summarize
+from purerl.spaces import fit_action
 from purerl.types import PyTree, TrainState
 
 ProtocolName = Literal["mixture", "record", "continuing_4", "continuing_16", "first_touch_4"]
@@ -148,6 +149,7 @@ def record_episode(env: Bikkle, policy: Policy, params: BikkleParams, learner: P
         observation, state = carry
         batch = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], observation)
         action = policy(learner, batch, step_key, True)[0]
+        action = fit_action(action, env.action_space(params))
         observation, state, reward, _, _ = env.step_env(step_key, state, action, params)
         return (observation, state), (state, reward)
 

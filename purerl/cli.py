@@ -12,7 +12,7 @@ from rich.console import Console
 from purerl import arguments, hosts, runs, session, xla
 from purerl.errors import Interrupted, UserError, one_line
 from purerl.runs import Experiment, RunOptions
-from purerl.runtime import enable_compilation_cache
+from purerl.runtime import enable_compilation_cache, use_single_precision
 from purerl.session import Session
 
 C = TypeVar("C", bound=RunOptions)
@@ -42,6 +42,7 @@ def answer(work: Callable[[], None]) -> NoReturn:
     if (warning := xla.untried()) is not None:
         print(warning, file=sys.stderr)
     try:
+        use_single_precision()
         enable_compilation_cache()
         work()
     except UserError as error:

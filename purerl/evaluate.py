@@ -11,6 +11,7 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
 from purerl.sharding import over_devices, trace
+from purerl.stepping import step_all
 from purerl.types import PyTree
 
 Policy = Callable[..., Any]
@@ -54,7 +55,6 @@ def play(
         carry: what a policy with a memory remembers before the first step, leaves [M, ...].
     """
     num_episodes = jax.tree.leaves(start)[0].shape[0]
-    step_env = jax.vmap(env.step_env, (0, 0, 0, None))
 
     def step(carry, step_key):
         observation, state, alive, episodes, remembered = carry
@@ -64,15 +64,14 @@ def play(
         else:
             action, remembered = policy(observation, act_key, remembered)
         keys = jax.random.split(env_key, num_episodes)
-        observation, state, reward, terminated, info = step_env(keys, state, action, params)
-        counted = info.get("unshaped_reward", reward)
-        ended = terminated | jax.vmap(env.is_truncated, (0, None))(state, params)
+        outcome = step_all(env, params, keys, state, action)
+        ended = outcome.terminated | outcome.truncated
         episodes = Episodes(
-            episode_return=episodes.episode_return + jnp.where(alive, counted, 0.0),
+            episode_return=episodes.episode_return + jnp.where(alive, outcome.unshaped_reward, 0.0),
             length=episodes.length + alive,
-            solved=episodes.solved | (alive & info.get("solved", terminated)),
+            solved=episodes.solved | (alive & outcome.solved),
         )
-        return (observation, state, alive & ~ended, episodes, remembered), None
+        return (outcome.observation, outcome.env_state, alive & ~ended, episodes, remembered), None
 
     episodes = Episodes(
         episode_return=jnp.zeros(num_episodes),

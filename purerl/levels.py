@@ -20,8 +20,8 @@ class LevelTrace:
     Attributes:
         slot: int32, slot of the pool; the pool's size P where its level has left the pool.
         learnable: bool, see `LevelPool`.
-        whole: bool, the episode began where the level begins; those of staggered starts did not, and tell
-            nothing of it.
+        whole: bool, the episode ends where the environment ends it; those that a staggered start cuts tell
+            nothing of the level.
         ended: bool, the episode ended with this step.
         truncated: bool, it was cut by a limit.
         solved: bool, it ended in success.

@@ -79,14 +79,15 @@ def init_observation_moments(observation: PyTree) -> PyTree:
         observation: a batch of observations, leaves [B, ...].
 
     Returns:
-        In the place of each array of floating-point numbers, moments of each of its entries; in that of each
-        `TokenGroup`, moments of each feature, [F], which all its tokens share, so that their order stays
-        without meaning. None in the place of booleans and integers, which are never normalised.
+        In the place of each array of numbers, moments of each of its entries; in that of each `TokenGroup`,
+        moments of each feature, [F], which all its tokens share, so that their order stays without meaning.
+        None in the place of booleans and bytes (uint8), which are never normalised: networks read them as 0
+        and 1, and as parts of 255.
     """
 
     def init(part: Any) -> Moments | None:
         values, is_group = _values(part)
-        if not jnp.issubdtype(values.dtype, jnp.floating):
+        if values.dtype in (jnp.bool_, jnp.uint8):
             return None
         return init_moments(values.shape[2:] if is_group else values.shape[1:])
 
@@ -139,7 +140,7 @@ def _normalize(part: Any, moments: Moments | None, clip: float) -> Any:
         return part
     values, is_group = _values(part)
     scaled = (values - moments.mean) * jax.lax.rsqrt(moments.variance + _EPSILON)
-    scaled = jnp.clip(scaled, -clip, clip).astype(values.dtype)
+    scaled = jnp.clip(scaled, -clip, clip).astype(jnp.float32)
     return part.replace(values=jnp.where(part.mask[..., None], scaled, 0.0)) if is_group else scaled
 
 

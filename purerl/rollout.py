@@ -12,6 +12,7 @@ from flax import struct
 
 from purerl.levels import LevelTrace
 from purerl.metrics import Packed, add_up, masked_mean, pack
+from purerl.stepping import step_all
 from purerl.types import LevelPool, Metrics, PyTree, Transition
 
 VALUE_BLOCKS = 8
@@ -30,8 +31,9 @@ class ActorState:
         episode_return: sum of the rewards of the episode so far, float32 [E]; without shaping, where the
             environment names its `unshaped_reward` in `info`.
         episode_length: steps of the episode so far, int32 [E].
-        whole: whether the episode began at its beginning, bool [E]; staggered starts did not, so their short
-            episodes are left out of the statistics.
+        cut_after: steps after which a staggered start cuts an environment's first episode, int32 [E]; 0 where
+            nothing is cut. Such first episodes are left out of the statistics, cut or not: those that end
+            before would be the short ones.
         discounted_return: discounted sum of the past rewards, for their normalisation, float32 [E].
         slot: slot of the pool whose level is being played, int32 [E]; P where it has left the pool.
         learnable: whether samples of that level count in learning, bool [E].
@@ -44,7 +46,7 @@ class ActorState:
     observation: PyTree
     episode_return: jax.Array
     episode_length: jax.Array
-    whole: jax.Array
+    cut_after: jax.Array
     discounted_return: jax.Array
     slot: jax.Array
     learnable: jax.Array
@@ -87,22 +89,22 @@ def draw_chance(key: jax.Array, *shape: int) -> Chance:
 def init_actor(params: PyTree, pool: LevelPool, key: jax.Array, num_envs: int, stagger: bool) -> ActorState:
     """Starts E environments on the levels of a pool, one after another.
 
-    With `stagger`, environments that count time in `state.time` start at random ages, so that they do not all
-    reach their time limit in the same step.
+    With `stagger`, each first episode is cut after a random number of steps below the time limit that the
+    parameters name as `max_steps_in_episode`, so that environments do not all reach it in the same step. That
+    is a truncation like any other: no environment is told, and states and observations are those of levels.
     """
     slot = pool.draw[jnp.arange(num_envs) % pool.draw.shape[0]]
     observation, env_state, learnable = take_levels(pool, slot)
-    whole = jnp.ones(num_envs, bool)
-    if stagger and hasattr(env_state, "time") and hasattr(params, "max_steps_in_episode"):
-        age = jax.random.randint(key, (num_envs,), 0, params.max_steps_in_episode)
-        env_state = env_state.replace(time=age.astype(env_state.time.dtype))
-        whole = age == 0
+    cut_after = jnp.zeros(num_envs, jnp.int32)
+    if stagger and hasattr(params, "max_steps_in_episode"):
+        limit = jnp.asarray(params.max_steps_in_episode)
+        cut_after = jax.random.randint(key, (num_envs,), 0, limit).astype(jnp.int32)
     return ActorState(
         env_state=env_state,
         observation=observation,
         episode_return=jnp.zeros(num_envs),
         episode_length=jnp.zeros(num_envs, jnp.int32),
-        whole=whole,
+        cut_after=cut_after,
         discounted_return=jnp.zeros(num_envs),
         slot=slot,
         learnable=learnable,
@@ -145,49 +147,48 @@ def step_environments(
     Returns:
         The environments after the step, the step itself, and the statistics of the whole episodes that ended.
     """
-    step_env = jax.vmap(env.step_env, (0, 0, 0, None))
-    successor, env_state, reward, terminated, info = step_env(chance.keys, actor.env_state, action, params)
-    truncated = jax.vmap(env.is_truncated, (0, None))(env_state, params) & ~terminated
+    outcome = step_all(env, params, chance.keys, actor.env_state, action)
+    terminated, episode_length = outcome.terminated, actor.episode_length + 1
+    truncated = (outcome.truncated | (episode_length == actor.cut_after)) & ~terminated
     ended = terminated | truncated
-    episode_return = actor.episode_return + info.get("unshaped_reward", reward)
-    episode_length = actor.episode_length + 1
+    episode_return = actor.episode_return + outcome.unshaped_reward
     drawn = pool.draw[chance.levels % pool.draw.shape[0]]
     observation, level_state, learnable = take_levels(pool, drawn)
-    env_state = select(ended, level_state, env_state)
+    env_state = select(ended, level_state, outcome.env_state)
     if observes_states(env):  # to look again costs less than to choose between two large observations
         observation = jax.vmap(env.observe, (0, None))(env_state, params)
     else:
-        observation = select(ended, observation, successor)
-    solved, counts = info.get("solved", terminated), ended & actor.whole
+        observation = select(ended, observation, outcome.observation)
+    counts = ended & (actor.cut_after == 0)
     metrics = {
         "episode_return": masked_mean(episode_return, counts),
         "episode_length": masked_mean(episode_length, counts),
     }
-    if "solved" in info:
-        metrics["solve_rate"] = masked_mean(solved, counts)
+    if outcome.tells_solved:
+        metrics["solve_rate"] = masked_mean(outcome.solved, counts)
     stepped = dataclasses.replace(
         actor,
         env_state=env_state,
         observation=observation,
         episode_return=jnp.where(ended, 0.0, episode_return),
         episode_length=jnp.where(ended, 0, episode_length),
-        whole=actor.whole | ended,
+        cut_after=jnp.where(ended, 0, actor.cut_after),
         slot=jnp.where(ended, drawn, actor.slot),
         learnable=jnp.where(ended, learnable, actor.learnable),
     )
     step = Step(
-        successor=successor,
-        reward=reward.astype(jnp.float32),
+        successor=outcome.observation,
+        reward=outcome.reward,
         terminated=terminated,
         truncated=truncated,
         level=LevelTrace(
             slot=actor.slot,
             learnable=actor.learnable,
-            whole=actor.whole,
+            whole=actor.cut_after == 0,
             ended=ended,
             truncated=truncated,
-            solved=solved,
-            reward=reward.astype(jnp.float32),
+            solved=outcome.solved,
+            reward=outcome.reward,
         ),
     )
     return stepped, step, metrics

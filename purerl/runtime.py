@@ -1,6 +1,7 @@
 """What has to be decided before JAX starts: XLA flags for CPU, and the compilation cache."""
 
 import os
+import sys
 from pathlib import Path
 
 from purerl import xla
@@ -22,6 +23,15 @@ def configure() -> None:
         f"--{name}={value}" for name, value in (flags | xla.flags_at_start()).items() if name not in given
     ]
     os.environ["XLA_FLAGS"] = " ".join([*given.split(), *added])
+
+
+def use_single_precision() -> None:
+    """Makes a command compute in float32 where `JAX_ENABLE_X64` asks JAX for more, and says so."""
+    import jax  # noqa: PLC0415  the flags above come first
+
+    if jax.config.read("jax_enable_x64"):
+        jax.config.update("jax_enable_x64", False)
+        print("JAX_ENABLE_X64 is set; PureRL computes in float32 all the same", file=sys.stderr)
 
 
 def enable_compilation_cache() -> Path:

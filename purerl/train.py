@@ -30,6 +30,8 @@ def train(
     Pure: `jit` it, `vmap` it over keys (see `sweep`) or over leaves of the config.
     """
 
+    check_precision()
+
     def step(state, _):
         return algorithm.update(state, config)
 
@@ -41,6 +43,15 @@ def sweep(
 ) -> tuple[TrainState, Packed]:
     """One run a key, keys [S], in one program; every leaf of the result has a leading axis S."""
     return jax.vmap(lambda key: train(algorithm, config, key, num_updates))(keys)
+
+
+def check_precision() -> None:
+    """Raises ValueError, in one line, where JAX makes float64 of what no type is given for."""
+    if jax.config.read("jax_enable_x64"):
+        raise ValueError(
+            "JAX_ENABLE_X64 is set, and PureRL computes in float32; unset it, or begin with "
+            'jax.config.update("jax_enable_x64", False)'
+        )
 
 
 class Members(NamedTuple):
@@ -160,8 +171,9 @@ def build_program(
         members: what to train instead of `num_seeds` seeds from `seed` on: one run a member, M for S.
 
     Raises:
-        ValueError: where seeds side by side would wait for each other for ever.
+        ValueError: where seeds side by side would wait for each other for ever, or JAX computes in float64.
     """
+    check_precision()
     if width is not None and width > 1 and must_loop(shard):
         raise ValueError(
             f"width = {width} runs seeds side by side, which never ends on several devices that are cores; "
@@ -230,11 +242,11 @@ def build_program(
         compiling_chunk = beside.submit(lowered_chunk.compile, training_options(algorithm, placement.mesh))
         compiling_init = beside.submit(traced_init.lower().compile, once)
         metrics_shape = placement.shape_by_seed(lowered_chunk.out_info[1])
-        replicated = NamedSharding(placement.mesh, EVERYWHERE)
-        traced_diagnose = trace(
-            diagnose, state_shape, varied, metrics_shape, config, out_shardings=replicated
+        arguments, out = (
+            (state_shape, varied, metrics_shape, config),
+            NamedSharding(placement.mesh, EVERYWHERE),
         )
-        compiled_diagnose = traced_diagnose.lower().compile(once)
+        compiled_diagnose = trace(diagnose, *arguments, out_shardings=out).lower().compile(once)
     compiled_init, compiled_chunk = compiling_init.result(), compiling_chunk.result()
 
     def begin(members):

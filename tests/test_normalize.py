@@ -93,12 +93,12 @@ def test_the_order_of_tokens_means_nothing():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), seen(observation), seen(turned))
 
 
-def test_booleans_and_integers_are_left_alone():
+def test_booleans_and_bytes_are_left_alone():
     observation = rollout(0)
     moments = seen(observation)
     assert moments["cells"] is None
     assert normalize_observation(moments, observation)["cells"] is observation["cells"]
-    count = jnp.arange(3)
+    count = jnp.arange(3, dtype=jnp.uint8)
     assert init_observation_moments(count) is None
     assert update_observation_moments(None, count) is None
     assert normalize_observation(None, count) is count

@@ -112,21 +112,100 @@ def test_values_are_computed_where_they_are_needed_however_many_those_are(num_en
 
 
 def test_staggered_environments_do_not_end_together():
-    _, _, actor, _ = start(num_envs=64, stagger=True, max_steps_in_episode=50)
-    assert len(set(np.asarray(actor.env_state.time))) > 20
+    # Reward 0 a step and a limit of 50: nothing but the limit, or a cut, ends an episode.
+    env, params, actor, pool = start(num_envs=64, stagger=True, max_steps_in_episode=50)
+    act = lambda carry, seen, begins, key: (carry, jnp.zeros(64), jnp.zeros(64), jnp.zeros(64))  # noqa: E731
+    value_of = lambda carry, observation: observation[:, 0]  # noqa: E731
+    pool = make_pool(env, params, jax.random.key(1), 5)
+    transitions = unroll(env, params, actor, pool, jax.random.key(2), 50, act, value_of)[1]
+    first = np.asarray(transitions.truncated).argmax(0)
+    # 64 draws of 50 steps hit 50 (1 - (1 - 1 / 50)^64) = 36 different ones on average.
+    assert len(set(first)) > 25
+    assert not transitions.terminated.any()
+
+
+def test_a_staggered_start_is_the_start_of_a_level_and_its_cut_bootstraps():
+    # Each environment begins at time 0 with the observation of its state. Where the first of its episodes is
+    # cut, before the limit, the value is that of the true successor: its observation plus the action, 1.
+    env, params, actor, pool = start(num_envs=64, stagger=True, max_steps_in_episode=6)
+    np.testing.assert_array_equal(actor.env_state.time, 0)
+    np.testing.assert_array_equal(actor.observation[:, 0], actor.env_state.count)
+    act = lambda carry, seen, begins, key: (carry, jnp.ones(64), jnp.zeros(64), seen[:, 0])  # noqa: E731
+    value_of = lambda carry, observation: observation[:, 0]  # noqa: E731
+    transitions = unroll(env, params, actor, pool, jax.random.key(2), 6, act, value_of)[1]
+    first = np.asarray(transitions.truncated).argmax(0)
+    np.testing.assert_array_equal(first + 1, np.where(actor.cut_after == 0, 6, actor.cut_after))
+    index = (first, np.arange(64))
+    np.testing.assert_allclose(transitions.next_value[index], transitions.value[index] + 1.0, rtol=1e-6)
 
 
 def test_episodes_that_a_staggered_start_cut_short_are_left_out_of_the_statistics():
-    # Reward 1 a step and a limit of 6: a whole episode returns 6, what a random age leaves of one 1 to 6. In
-    # 12 steps each environment ends the episode that it began with, and each but those of age 0 one more.
+    # Reward 1 a step and a limit of 6: a whole episode returns 6, one that is cut 1 to 5. In 12 steps each
+    # environment ends the episode that it began with and the one after it.
     env, params, actor, _ = start(num_envs=64, stagger=True, max_steps_in_episode=6)
     pool = make_pool(env, params, jax.random.key(1), 5)
     act = lambda carry, seen, begins, key: (carry, jnp.ones(64), jnp.zeros(64), jnp.zeros(64))  # noqa: E731
     value_of = lambda carry, observation: observation[:, 0]  # noqa: E731
     metrics = unroll(env, params, actor, pool, jax.random.key(2), 12, act, value_of)[3]
-    num_whole = 64 + int((actor.env_state.time == 0).sum())
+    num_whole = 64 + int((actor.cut_after == 0).sum())
     assert metrics["episode_return"].weight == num_whole
     assert metrics["episode_return"].total == metrics["episode_length"].total == 6 * num_whole
+
+
+class Recorder(Count):
+    """Shows the action that it was given, [6]; its step ends as an integer says, with an integer reward."""
+
+    def reset_env(self, key, params):
+        return jnp.zeros(6), CountState(count=jnp.zeros((2, 3)), time=jnp.int32(0))
+
+    def step_env(self, key, state, action, params):
+        assert action.shape == (2, 3)
+        assert action.dtype == jnp.float32
+        after = CountState(count=action, time=state.time + 1)
+        return action.ravel(), after, jnp.int32(1), jnp.int32(after.time == 2), {}
+
+    def is_truncated(self, state, params):
+        return jnp.float32(0.0)
+
+    def action_space(self, params):
+        return spaces.Box(np.array([[-1.0, -2.0, -3.0], [0.0, 0.0, 0.0]]), 1.0, (2, 3))
+
+
+SAMPLED = jnp.array([-9.0, -9.0, -9.0, -9.0, 0.5, 9.0])
+GIVEN = np.array([-1.0, -2.0, -3.0, 0.0, 0.5, 1.0])
+
+
+def test_an_environment_gets_clipped_actions_of_its_own_shape_and_what_is_learnt_from_is_the_raw_one():
+    env, params = Recorder(), CountParams()
+    pool = make_pool(env, params, jax.random.key(0), 3)
+    actor = init_actor(params, pool, jax.random.key(1), 3, stagger=False)
+    raw = jnp.tile(SAMPLED, (3, 1))
+    act = lambda carry, seen, begins, key: (carry, raw, jnp.full(3, -7.0), jnp.zeros(3))  # noqa: E731
+    actor, transitions, _, _ = unroll(
+        env, params, actor, pool, jax.random.key(2), 2, act, lambda carry, seen: jnp.zeros(3)
+    )
+    np.testing.assert_array_equal(transitions.observation[1], np.tile(GIVEN, (3, 1)))
+    np.testing.assert_array_equal(transitions.action[0], raw)
+    np.testing.assert_array_equal(transitions.log_prob, -7.0)
+    assert transitions.terminated.dtype == transitions.truncated.dtype == bool
+    assert transitions.reward.dtype == jnp.float32
+    assert transitions.terminated.tolist() == [[False] * 3, [True] * 3]
+
+
+def test_evaluation_clips_actions_as_training_does():
+    seen = []
+    env, params = Recorder(), CountParams()
+
+    def policy(observation, key):
+        jax.debug.callback(lambda shown: seen.append(np.asarray(shown)), observation)
+        return jnp.tile(SAMPLED, (observation.shape[0], 1))
+
+    starts = fresh_starts(env, params, jax.random.key(0), 3)
+    episodes = play(env, params, policy, starts, jax.random.key(1), 3)
+    jax.effects_barrier()
+    np.testing.assert_array_equal(episodes.length, 2)
+    assert any((shown == GIVEN).all() for shown in seen)
+    assert all((shown == GIVEN).all() or (shown == 0).all() for shown in seen)
 
 
 def test_evaluation_counts_whole_episodes_once():

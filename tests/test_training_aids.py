@@ -11,10 +11,12 @@ from probes import ActionFollowsCue
 from purerl.algorithms.grpo import group_advantage, start_groups
 from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig, check_ppo
-from purerl.algorithms.ppo_learning import adapted_rate
+from purerl.algorithms.ppo_learning import adapted_rate, prepare
+from purerl.levels import LevelTrace
 from purerl.networks import NetworkConfig, make_actor_critic
 from purerl.networks.encoders import SetAttentionEncoder
 from purerl.networks.layers import matmul
+from purerl.normalize import init_moments
 from purerl.train import sweep, train
 from purerl.types import TokenGroup, Transition
 
@@ -85,6 +87,42 @@ def test_members_of_a_group_are_compared_by_their_first_episodes():
     for group in (slice(0, 4), slice(4, 8)):
         expected = (returns[group] - returns[group].mean()) / returns[group].std()
         np.testing.assert_allclose(advantage[:, group], np.tile(expected, (6, 1)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("group_size", [6, 8, 16])
+def test_members_of_a_group_that_tie_have_no_advantage(group_size):
+    # Each member earns 0.1, 0.2, ... 0.8, 3.6 in all, in an order of its own: float32 sums differ in their
+    # last digits, which divided by their own deviation would be advantages above 1.
+    random = np.random.default_rng(group_size)
+    tenths = np.append(np.arange(1, 9) / 10, np.zeros(24))
+    orders = [random.permutation(tenths) for _ in range(3 * group_size)]
+    reward = np.stack(orders, axis=1).astype(np.float32)
+    assert len({float(np.add.accumulate(order)[-1]) for order in reward.T}) > 1
+    never = np.zeros(reward.shape, bool)
+    advantage, target, _ = group_advantage(transitions_of(reward, never, never), group_size, 1.0)
+    np.testing.assert_array_equal(advantage, 0.0)
+    np.testing.assert_allclose(target, 3.6, rtol=1e-6)
+    # One member that earns 0.01 more is no rounding: it stands out by sqrt(G - 1) deviations.
+    reward[-1, 0] += 0.01
+    advantage, _, _ = group_advantage(transitions_of(reward, never, never), group_size, 1.0)
+    np.testing.assert_allclose(advantage[0, 0], np.sqrt(group_size - 1), rtol=1e-3)
+    np.testing.assert_array_equal(advantage[:, group_size:], 0.0)
+
+
+def test_a_group_that_ties_stays_without_advantage_beside_one_that_does_not():
+    # Two groups of two: rewards 1 and 1, and 3 and 1 with episodes of two and of one step. The mean over the
+    # samples of the second is not 0, and would pull the first away from it.
+    reward = np.array([[1.0, 1.0, 3.0, 1.0], [0.0, 0.0, 0.0, 0.0]], np.float32)
+    ends = np.array([[False, False, False, True], [True, True, True, True]])
+    transitions = transitions_of(reward, ends, np.zeros_like(ends))
+    zeros = jnp.zeros((2, 4))
+    trace = LevelTrace(
+        slot=zeros.astype(jnp.int32), learnable=zeros == 0, ended=ends, solved=ends, episode_return=zeros
+    )
+    config = CONFIG.replace(group_size=2, gamma=1.0)
+    batch, *_ = prepare(transitions, trace, jnp.zeros(4), init_moments(), 1, config, None)
+    np.testing.assert_array_equal(batch.advantage[:, :2], 0.0)
+    np.testing.assert_allclose(batch.advantage[0, 2:], [1.0, -1.0], rtol=1e-5)
 
 
 def transitions_of(reward, terminated, truncated):

@@ -80,7 +80,9 @@ class Bikkle:
 
     def action_space(self, params: BikkleParams | None = None) -> spaces.Box:
         """What `step_env` takes."""
-        return spaces.Box(-1.0 if self.action == "xy" else 0.0, 1.0, (self.num_actions,))
+        if self.action == "angle":
+            return spaces.Box(0.0, 1.0, (1,), periodic=True)
+        return spaces.Box(-1.0, 1.0, (2,))
 
     def observation_space(self, params: BikkleParams | None = None) -> Any:
         """What `observe` gives."""

@@ -13,6 +13,7 @@ from envs.maze.levels import Layout
 from envs.maze.params import MazeParams
 from envs.maze.render import progress, render_frame
 from envs.maze.state import MazeState
+from purerl.spaces import fit_action
 
 HOLD = 12
 """Frames for which the last picture of a film stays."""
@@ -43,7 +44,7 @@ def record(
 
     def step(state: MazeState, act_key: jax.Array) -> tuple[MazeState, MazeState]:
         observation = jax.vmap(env.observe, (0, None))(state, params)
-        action = act(observation, act_key)
+        action = fit_action(act(observation, act_key), env.action_space(params))
         _, after, _, _, _ = jax.vmap(env.step_env, (None, 0, 0, None))(act_key, state, action, params)
         over = jnp.all(state.agent == state.goal, axis=1) | jax.vmap(env.is_truncated, (0, None))(
             state, params

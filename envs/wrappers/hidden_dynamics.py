@@ -10,6 +10,7 @@ import numpy as np
 from flax import struct
 
 from envs.wrappers.base import Wrapped, Wrapper, WrapperParams, append_features, append_space
+from purerl.spaces import fit_action
 from purerl.types import PyTree
 
 
@@ -136,7 +137,7 @@ class HiddenDynamics(Wrapper):
             played = jnp.where(arrived < 0, 0, (arrived + hidden.angle) % space.n)
         else:
             played = middle + half * hidden.gain * _turn(arrived, hidden.angle)
-            played = jnp.clip(played, space.low, space.high)  # not every environment does
+        played = fit_action(played, space)  # a turn or a gain may lead beyond the bounds
         observation, inner, reward, terminated, info = self.env.step_env(
             key, state.inner, played, params.inner
         )

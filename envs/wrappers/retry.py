@@ -144,7 +144,7 @@ class Retry(Wrapper):
             return action % space.n, action // space.n
         part = jnp.floor((jnp.clip(action[-1], -1.0, 1.0) + 1.0) / 2.0 * self.num_ways)
         way = jnp.minimum(part.astype(jnp.int32), self.num_ways - 1)
-        return action[:-1].reshape(space.shape), way
+        return spaces.fit_action(action[:-1], space), way
 
 
 def _choose(condition: jax.Array, chosen: PyTree, other: PyTree) -> PyTree:

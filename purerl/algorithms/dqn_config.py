@@ -39,7 +39,7 @@ class DQNConfig:
     num_levels: int = struct.field(pytree_node=False, default=0)
     """Fresh levels that resets of one update draw from; 0 for as many as environments, 64 at least."""
     stagger: bool = struct.field(pytree_node=False, default=True)
-    """Start the environments at random ages, so that they do not all reset in the same step."""
+    """Cut each first episode at a random step, so that environments do not reach a time limit together."""
     warmup_steps: int = 1_000
     """Environment steps before learning begins."""
     learning_rate: float = 5e-4

@@ -8,6 +8,9 @@ for the G members of a group, up to the end of the episode that each begins with
 rollout begin at different levels, so they do not count. A rollout that is shorter than the episode compares
 what was reached within it: nothing is bootstrapped.
 
+Returns of a group that differ by no more than the rounding of float32 are equal: their advantages are exactly
+0, where :math:`\epsilon` alone would let the rounding be divided by its own size.
+
 Source: Shao et al. 2024 (arXiv:2402.03300), section 4.1, outcome supervision.
 """
 
@@ -40,7 +43,7 @@ def start_groups(actor: ActorState, pool: LevelPool, key: jax.Array, group_size:
         observation=observation,
         episode_return=jnp.zeros_like(actor.episode_return),
         episode_length=jnp.zeros_like(actor.episode_length),
-        whole=jnp.ones_like(actor.whole),
+        cut_after=jnp.zeros_like(actor.cut_after),
         discounted_return=jnp.zeros_like(actor.discounted_return),
         slot=slot,
         learnable=learnable,
@@ -65,9 +68,34 @@ def group_advantage(
     ended = (transitions.terminated | transitions.truncated).astype(jnp.int32)
     first = jnp.cumsum(ended, axis=0) - ended == 0
     discount = gamma ** jnp.arange(ended.shape[0], dtype=jnp.float32)[:, None]
-    returns = jnp.where(first, discount * transitions.reward, 0.0).sum(0)
-    groups = returns.reshape(-1, group_size)
-    centred = groups - groups.mean(1, keepdims=True)
-    advantage = (centred / (groups.std(1, keepdims=True) + _EPSILON)).reshape(-1)
+    rewards = jnp.where(first, discount * transitions.reward, 0.0)
+    returns = rewards.sum(0)
+    advantage = compare(
+        returns.reshape(-1, group_size), rounding_of(rewards).reshape(-1, group_size).max(1, keepdims=True)
+    ).reshape(-1)
     spread = lambda values: jnp.broadcast_to(values, first.shape)  # noqa: E731
     return spread(advantage), spread(returns), first
+
+
+def rounding_of(terms: jax.Array) -> jax.Array:
+    r"""How far two sums of the same T numbers in another order may differ: float32 [T, E] -> [E].
+
+    Rounding errors of the partial sums add up like a random walk: :math:`\epsilon \sqrt T \sum_t |x_t|` is
+    rarely reached, with the machine's epsilon.
+
+    Source: Higham and Mary 2019, "A new approach to probabilistic rounding error analysis".
+    """
+    epsilon = float(jnp.finfo(jnp.float32).eps)
+    return epsilon * terms.shape[0] ** 0.5 * jnp.abs(terms).sum(0)
+
+
+def compare(groups: jax.Array, rounding: jax.Array) -> jax.Array:
+    """Returns of groups in units of their deviations: float32 [N, G] -> [N, G]; exactly 0 where all tie.
+
+    Args:
+        groups: the returns.
+        rounding: differences within a group that mean nothing, float32 [N, 1].
+    """
+    ties = groups.max(1, keepdims=True) - groups.min(1, keepdims=True) <= rounding
+    centred = groups - groups.mean(1, keepdims=True)
+    return jnp.where(ties, 0.0, centred / (groups.std(1, keepdims=True) + _EPSILON))

@@ -57,7 +57,10 @@ def action_metrics(action: jax.Array, space: Any) -> Packed | Metrics:
     """How far a continuous policy strays: share of entries outside the bounds, mean and magnitude."""
     if hasattr(space, "n"):
         return {}
-    outside = (action < space.low) | (action > space.high)
+    low, high = (
+        jnp.broadcast_to(jnp.asarray(bound), space.shape).ravel() for bound in (space.low, space.high)
+    )
+    outside = (action < low) | (action > high)
     return as_means({"saturated_share": outside, "action_mean": action, "action_magnitude": jnp.abs(action)})
 
 

@@ -24,7 +24,7 @@ class PPOConfig:
     num_levels: int = struct.field(pytree_node=False, default=0)
     """Fresh levels that resets of one rollout draw from; 0 for as many as environments, 64 at least."""
     stagger: bool = struct.field(pytree_node=False, default=True)
-    """Start the environments at random ages, so that they do not all reset in the same step."""
+    """Cut each first episode at a random step, so that environments do not reach a time limit together."""
     normalize_rewards: bool = struct.field(pytree_node=False, default=True)
     """Divide rewards by the running standard deviation of the discounted return."""
     normalize_observations: bool = struct.field(pytree_node=False, default=False)

@@ -177,14 +177,17 @@ def prepare(
         )
         target = advantage + t.value
     weight = counts / jnp.maximum(mean_across(counts.mean(), axis_name), 1e-8)
-    mean = mean_across((weight * advantage).mean(), axis_name)
-    deviation = jnp.sqrt(mean_across((weight * jnp.square(advantage - mean)).mean(), axis_name))
+    normalized = advantage
+    if not config.group_size:  # those of groups have been compared already, and 0 is to stay 0
+        mean = mean_across((weight * advantage).mean(), axis_name)
+        deviation = jnp.sqrt(mean_across((weight * jnp.square(advantage - mean)).mean(), axis_name))
+        normalized = (advantage - mean) / (deviation + 1e-8)
     batch = Batch(
         observation=t.observation,
         action=t.action,
         log_prob=t.log_prob,
         value=t.value,
-        advantage=(advantage - mean) / (deviation + 1e-8),
+        advantage=normalized,
         target=target,
         weight=weight,
     )

@@ -24,7 +24,7 @@ class PQNConfig:
     num_levels: int = struct.field(pytree_node=False, default=0)
     """Fresh levels that resets of one rollout draw from; 0 for as many as environments, 64 at least."""
     stagger: bool = struct.field(pytree_node=False, default=True)
-    """Start the environments at random ages, so that they do not all reset in the same step."""
+    """Cut each first episode at a random step, so that environments do not reach a time limit together."""
     learning_rate: float = 5e-4
     """Step size of RAdam at the start."""
     final_learning_rate: float = 0.0

@@ -34,7 +34,7 @@ class SACConfig:
     num_levels: int = struct.field(pytree_node=False, default=0)
     """Fresh levels that resets of one update draw from; 0 for as many as environments, 64 at least."""
     stagger: bool = struct.field(pytree_node=False, default=True)
-    """Start the environments at random ages, so that they do not all reset in the same step."""
+    """Cut each first episode at a random step, so that environments do not reach a time limit together."""
     learning_rate: float = 3e-4
     """Step size of Adam for actor and critics at the start."""
     final_learning_rate: float = 3e-4

@@ -1,6 +1,7 @@
 """An actor and a critic on encoders of their own or on a shared one, and the choice of network by name."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import distrax
@@ -263,6 +264,13 @@ def check_network(env: Any, params: Any, name: NetworkName, config: NetworkConfi
 
 
 def _check_encoder(space: Any, name: NetworkName) -> None:
+    parts = getattr(space, "spaces", {})
+    tokens = isinstance(parts, Mapping) and all(hasattr(part, "num_tokens") for part in parts.values())
+    if hasattr(space, "n") or hasattr(space, "nvec") or not tokens:
+        raise ValueError(
+            f"networks do not read observations of the kind {type(space).__name__} as they are; wrap the "
+            "environment by envs.encoded.encoded(env, params)"
+        )
     if name in ("attention", "deepsets") and not hasattr(space, "spaces"):
         raise ValueError(f"network {name!r} needs observations made of tokens; use network 'mlp' here")
     shape = getattr(space, "shape", None)

@@ -17,7 +17,7 @@ from purerl.networks.attention import (
     SummaryAttentionBlock,
     masked_mean,
 )
-from purerl.networks.layers import MLP, Dense, LayerNorm, activate, to_samples_last
+from purerl.networks.layers import MLP, Dense, LayerNorm, activate, as_numbers, to_samples_last
 from purerl.types import PyTree, TokenGroup
 
 FEW_FEATURES = 16
@@ -33,7 +33,7 @@ def flatten_observation(observation: PyTree) -> jax.Array:
             values = jnp.where(mask[None], values, 0.0)
             parts += [values.reshape(-1, values.shape[-1]), mask.astype(values.dtype)]
         return jnp.concatenate(parts)
-    features = to_samples_last(observation.reshape(observation.shape[0], -1)).astype(jnp.float32)
+    features = as_numbers(to_samples_last(observation.reshape(observation.shape[0], -1)))
     # XLA would fold the transposition into each product that follows, which is slow where features are few.
     return jax.lax.optimization_barrier(features) if features.shape[0] <= FEW_FEATURES else features
 

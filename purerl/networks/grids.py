@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from purerl.networks.convolution import NEIGHBOURS, convolve, shifted
-from purerl.networks.layers import Dense, Layer, activate, matmul, orthogonal
+from purerl.networks.layers import Dense, Layer, activate, as_numbers, matmul, orthogonal
 from purerl.networks.propagation import propagate
 
 AGENT_CHANNEL = 1
@@ -30,7 +30,7 @@ MAX_LOG_PRICE = 6.0
 
 def to_grid(observation: jax.Array) -> jax.Array:
     """Puts features first and samples last: bool or number [B, H, W, F] -> float32 [F, H, W, B]."""
-    return jnp.transpose(observation, (3, 1, 2, 0)).astype(jnp.float32)
+    return as_numbers(jnp.transpose(observation, (3, 1, 2, 0)))
 
 
 class Conv(Layer):

@@ -168,6 +168,12 @@ def activate(name: str, x: jax.Array) -> jax.Array:
     return getattr(jax.nn, name)(x)
 
 
+def as_numbers(observation: jax.Array) -> jax.Array:
+    """Any array as float32 of the same shape: bytes are parts of 255, all others what they are."""
+    numbers = observation.astype(jnp.float32)
+    return numbers / 255.0 if observation.dtype == jnp.uint8 else numbers
+
+
 def to_samples_last(x: jax.Array) -> jax.Array:
     """[B, ...] -> [..., B], reversed so that features come first: [B, N, F] -> [F, N, B]."""
     return jnp.transpose(x)
