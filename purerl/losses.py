@@ -75,8 +75,8 @@ def explained_variance(value: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def return_metrics(value: jax.Array | None, target: jax.Array) -> dict[str, Mean]:
-    """How much targets, [...], differ, and how much of that a critic's values explain, if there is one."""
-    metrics = {"return_variance": as_mean(jnp.var(target))}
+    """Mean and variance of targets, [...], and how much of it a critic's values explain, if there is one."""
+    metrics = {"return_mean": as_mean(jnp.mean(target)), "return_variance": as_mean(jnp.var(target))}
     if value is not None:
         metrics["explained_variance"] = as_mean(explained_variance(value, target))
     return metrics

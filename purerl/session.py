@@ -183,7 +183,7 @@ def summary_of(session: Session, program: Any) -> Summary:
         "seeds": list(plan.seeds),
         "failed_seeds": lines[-1]["failed_seeds"],
         "alarms": [
-            {"env_steps": told.env_steps, "alarm": told.alarm.sentence}
+            {"env_steps": told.env_steps, "alarm": told.alarm.sentence, "ended": told.ended}
             for told in alarms.replay(lines, plan.seeds, plan.num_chunks).told
         ],
         "updates": lines[-1]["update"],

@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from purerl.logging import progress, records, sinks
-from purerl.logging.alarms import Alarm, replay
+from purerl.logging.alarms import Heard, replay
 from purerl.loop import Report
 
 
@@ -80,7 +80,7 @@ def recording(
             os.fsync(metrics_stream.fileno())
             records.append(timing_stream, {"chunk": report.chunk, "seconds": report.seconds})
             sink.write(report.chunk * plan.steps_per_chunk, over_seeds(report.metrics))
-            show(status(plan, report, seconds / (report.chunk - chunks_done), *watch.add(line)))
+            show(status(plan, report, seconds / (report.chunk - chunks_done), watch.add(line)))
 
         yield record
 
@@ -102,9 +102,7 @@ def over_seeds(metrics: dict[str, np.ndarray]) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in found.items() if values.size}
 
 
-def status(
-    plan: Plan, report: Report, seconds_per_chunk: float, sounding: list[Alarm], new: list[Alarm]
-) -> progress.Status:
+def status(plan: Plan, report: Report, seconds_per_chunk: float, heard: Heard) -> progress.Status:
     """What the display shows after a chunk."""
     means = over_seeds(report.metrics)
     return progress.Status(
@@ -113,6 +111,7 @@ def status(
         seconds_left=(plan.num_chunks - report.chunk) * seconds_per_chunk,
         mean_return=means.get(plan.return_metric, float("nan")),
         mean_name=plan.return_metric.removeprefix("episode_").replace("_", " "),
-        alarms=[alarm.name for alarm in sounding],
-        news=[alarm.sentence for alarm in new],
+        alarms=[alarm.name for alarm in heard.sounding],
+        news=[alarm.sentence for alarm in heard.new]
+        + [f"{told.alarm.name} is over since {progress.short(told.ended or 0)} steps" for told in heard.over],
     )

@@ -104,14 +104,14 @@ RULES = (
         ("explained_variance",),
         faults.failing_critic,
         "Lower the learning rate or the value coefficient, and check the scale of rewards.",
-        optional=("return_variance",),
+        optional=("return_variance", "return_mean"),
     ),
     Rule(
         "idle critic",
         ("explained_variance",),
         faults.idle_critic,
         "Raise the value coefficient, and check that observations tell what the return depends on.",
-        optional=("return_variance",),
+        optional=("return_variance", "return_mean"),
     ),
     Rule(
         "fallen return",

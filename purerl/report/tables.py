@@ -84,7 +84,11 @@ def machines(found: Sequence[Run]) -> str:
         failed = summary.get("failed_seeds") or []
         notes = [] if run.finished else [f"unfinished, {short(run.steps[-1])} steps"]
         notes += [f"failed: seed {', '.join(map(str, failed))}"] * bool(failed)
-        notes += [alarm["alarm"].partition(":")[0] for alarm in summary.get("alarms") or []]
+        notes += [
+            alarm["alarm"].partition(":")[0]
+            for alarm in summary.get("alarms") or []
+            if not alarm.get("ended")
+        ]
         rows.append(
             [
                 relative(run.path),
