@@ -7,6 +7,7 @@ is written only after the metrics of that chunk have been found finite.
 
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -33,12 +34,14 @@ class Report(NamedTuple):
         metrics: mean of each metric, [S] by name; NaN where there is no value yet or the seed has failed.
         failed: seeds that became NaN in this or an earlier chunk, as positions in [0, S).
         seconds: wall-clock time since the previous report.
+        weights: what went into the mean of each metric, [S] by name, as a number of episodes.
     """
 
     chunk: int
     metrics: dict[str, np.ndarray]
     failed: tuple[int, ...]
     seconds: float
+    weights: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 class Hooks(NamedTuple):
@@ -139,7 +142,8 @@ class _Watch:
         self.failed = tuple(sorted({*self.failed, *new}))
         now = time.perf_counter()
         metrics = means(totals, without=self.failed)
-        self.hooks.report(Report(pending.chunk, metrics, self.failed, now - self.previous))
+        weights = {name: np.asarray(mean.weight, np.float64) for name, mean in totals.items()}
+        self.hooks.report(Report(pending.chunk, metrics, self.failed, now - self.previous, weights))
         self.previous = now
         if pending.host_state is not None:
             self.hooks.save(pending.host_state, pending.chunk)

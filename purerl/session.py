@@ -12,7 +12,7 @@ from typing import Any
 
 from purerl import checkpoint, files, hosts, interrupt, loop, resume, runs, serialization
 from purerl.errors import Interrupted, TrainingError, UserError, one_line
-from purerl.logging import alarms, recorder, records, sinks
+from purerl.logging import alarms, recorder, records, scoring, sinks
 from purerl.placement import choose_shard
 from purerl.runs import Session
 from purerl.types import TrainState
@@ -166,7 +166,7 @@ def plan_of(session: Session, program: Any) -> recorder.Plan:
 def _failed(plan: recorder.Plan, file: Path, chunks_done: int) -> tuple[int, ...]:
     """Positions of the seeds that an earlier session left behind."""
     lines = records.read(file)[:chunks_done]
-    return tuple(plan.seeds.index(seed) for seed in lines[-1]["failed_seeds"]) if lines else ()
+    return tuple(plan.seeds.index(seed) for seed in scoring.failed_seeds(lines))
 
 
 def summary_of(session: Session, program: Any) -> Summary:
@@ -181,7 +181,7 @@ def summary_of(session: Session, program: Any) -> Summary:
         "num_seeds": options.num_seeds,
         "num_devices": program.num_devices,
         "seeds": list(plan.seeds),
-        "failed_seeds": lines[-1]["failed_seeds"],
+        "failed_seeds": scoring.failed_seeds(lines),
         "alarms": [
             {"env_steps": told.env_steps, "alarm": told.alarm.sentence, "ended": told.ended}
             for told in alarms.replay(lines, plan.seeds, plan.num_chunks).told
@@ -205,6 +205,9 @@ def _finish(session: Session, state: TrainState, summary: Summary) -> Summary:
     experiment, options, run_dir, console = session
     console.print(f"{experiment.name}: evaluating ...", highlight=False)
     summary["eval"] = files.plain(experiment.evaluate(state.learner, options.seed))
+    scores = scoring.cell_scores(summary["eval"], experiment.scored)
+    if scores is not None:
+        summary["score"] = files.plain({"per_seed": scores})
     files.write_json(run_dir / runs.SUMMARY_FILE, summary)
     try:
         lines = records.read(run_dir / runs.METRICS_FILE)

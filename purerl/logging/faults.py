@@ -159,17 +159,17 @@ def idle_critic(
 
 
 def _errs(explained: np.ndarray, variance: np.ndarray, mean: np.ndarray | None) -> np.ndarray:
-    """Whether the critic's error is more than a tenth of the scale of returns, bool [C, S]; True without value.
+    """Whether the critic's error is more than a tenth of the scale of returns, bool [C, S].
 
     Explained variance is the error relative to what returns differ by, and means nothing where they hardly
     do, as in a solved task. The scale is the size of the returns of the chunk, or what they have differed by
-    in any chunk before, whichever is larger.
+    in any chunk before, whichever is larger. A chunk without values is no evidence for a critic: True.
     """
     error = (1.0 - explained) * variance
     scale = np.maximum.accumulate(np.nan_to_num(variance), axis=0)
     if mean is not None:
         scale = np.fmax(scale, np.square(mean) + variance)
-    return ~(error <= np.maximum(_SMALL_ERROR * scale, _NO_VARIANCE))  # a chunk without values is no evidence
+    return ~(error <= np.maximum(_SMALL_ERROR * scale, _NO_VARIANCE))
 
 
 def fallen_return(run: Run, returns: np.ndarray, hardness: np.ndarray | None) -> Finding:

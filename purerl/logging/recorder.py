@@ -86,12 +86,18 @@ def recording(
 
 
 def metrics_line(plan: Plan, report: Report) -> dict[str, Any]:
-    """A line of `metrics.jsonl`: nothing in it depends on the clock."""
+    """A line of `metrics.jsonl`: nothing in it depends on the clock.
+
+    `episodes` is how many went into the means over episodes, which is what chunks weigh in a score.
+    """
+    weights = report.weights.get(plan.return_metric)
+    episodes = {} if weights is None else records.per_seed({"episodes": weights})
     return {
         "chunk": report.chunk,
         "update": report.chunk * plan.updates_per_chunk,
         "env_steps": report.chunk * plan.steps_per_chunk,
         "failed_seeds": [plan.seeds[position] for position in report.failed],
+        **episodes,
         "metrics": records.per_seed(dict(sorted(report.metrics.items()))),
     }
 
