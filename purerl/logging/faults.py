@@ -57,9 +57,18 @@ class Run(NamedTuple):
 Finding: TypeAlias = tuple[Any, Callable[[int], str]]
 
 
-def exploding_gradient(run: Run, norm: np.ndarray) -> Finding:
-    """The gradient is far longer than any that helps."""
-    return norm[-1] > _GRADIENT_NORM, lambda seed: f"norm {norm[-1, seed]:.3g}"
+def exploding_gradient(
+    run: Run, norm: np.ndarray, clipped: np.ndarray | None, returns: np.ndarray | None
+) -> Finding:
+    """The gradient is far longer than any that helps.
+
+    Where a policy is clipped, its loss has the scale 1, and a longer gradient of the critic drowns it. A
+    learner of action values has the gradient of their error alone, which comes in units of returns.
+    """
+    limit: Any = _GRADIENT_NORM
+    if clipped is None and returns is not None:
+        limit = _GRADIENT_NORM * np.fmax(_most(np.abs(returns)), 1.0)
+    return norm[-1] > limit, lambda seed: f"norm {norm[-1, seed]:.3g}"
 
 
 def vanished_gradient(run: Run, norm: np.ndarray) -> Finding:

@@ -48,6 +48,7 @@ RULES = (
         ("gradient_norm",),
         faults.exploding_gradient,
         "Lower the learning rate, or bound the gradient with max_grad_norm.",
+        optional=("clip_fraction", "episode_return"),
         layers="gradient_norm",
     ),
     Rule(

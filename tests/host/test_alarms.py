@@ -263,6 +263,22 @@ def test_a_critic_does_not_fail_where_there_is_nothing_to_explain():
     assert told(lines(**nothing, **jump("explained_variance", 4, -3.0))) == []
 
 
+def test_a_gradient_of_action_values_is_long_in_units_of_returns():
+    # Returns of at most 50 + 5 % allow 100 times as much, about 5,000; where a policy is clipped, 100.
+    def values_only(run):
+        for line in run:
+            del line["metrics"]["clip_fraction"], line["metrics"]["approx_kl"]
+        return run
+
+    long, longer = jump("gradient_norm", 7, 3e3), jump("gradient_norm", 7, 3e4)
+    assert told(values_only(lines(**long, episode_return=lambda chunk: 50.0 + 0.01 * chunk))) == []
+    ((chunk, sentence),) = told(
+        values_only(lines(**longer, episode_return=lambda chunk: 50.0 + 0.01 * chunk))
+    )
+    assert (chunk, sentence.partition(":")[0]) == (7, "exploding gradient")
+    assert [chunk for chunk, _ in told(lines(**long))] == [7]
+
+
 def test_an_exploding_gradient_names_its_layer():
     layers = {"gradient_norm/trunk": lambda chunk: 3.0, "gradient_norm/head/out": lambda chunk: 9e3}
     ((_, sentence),) = told(lines(**jump("gradient_norm", 7, 1e4), **layers))
