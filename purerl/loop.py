@@ -88,6 +88,7 @@ def run(
     save_every: int,
     failed: tuple[int, ...] = (),
     keep_going_on_nan: bool = False,
+    revives: bool = False,
 ) -> Outcome:
     """Train from the chunk after `chunks_done` to `num_chunks`, or until it is asked to stop.
 
@@ -100,12 +101,13 @@ def run(
         save_every: chunks between two checkpoints; the last chunk is always saved.
         failed: seeds already known to be NaN.
         keep_going_on_nan: train the healthy seeds to the end instead of stopping.
+        revives: whether a seed that failed may be finite again, because it has copied another one.
 
     Raises:
         NotFiniteError: a seed became NaN.
         TrainingError: a checkpoint could not be written.
     """
-    watch = _Watch(hooks, failed=failed, keep_going=keep_going_on_nan)
+    watch = _Watch(hooks, failed=failed, keep_going=keep_going_on_nan, revives=revives)
     pending: _Pending | None = None
     chunk = chunks_done
     while chunk < num_chunks and not hooks.stop():
@@ -125,10 +127,13 @@ def run(
 class _Watch:
     """Reads chunks one after the other; remembers the time and the seeds that have failed."""
 
-    def __init__(self, hooks: Hooks, *, failed: tuple[int, ...], keep_going: bool) -> None:
+    def __init__(
+        self, hooks: Hooks, *, failed: tuple[int, ...], keep_going: bool, revives: bool = False
+    ) -> None:
         self.hooks = hooks
         self.failed = failed
         self.keep_going = keep_going
+        self.revives = revives
         self.previous = time.perf_counter()
 
     def finish(self, pending: _Pending) -> None:
@@ -136,6 +141,8 @@ class _Watch:
         bad = bad_metrics(totals)
         if pending.host_state is not None:
             bad = bad_leaves(pending.host_state.learner) | bad
+            if self.revives:
+                self.failed = tuple(seed for seed in self.failed if seed in bad)
         new = {seed: name for seed, name in bad.items() if seed not in self.failed}
         num_seeds = len(next(iter(totals.values())).total)
         self._check(new, pending.chunk, num_seeds)
