@@ -23,7 +23,15 @@ _CAUSES = ("loss", "policy_loss", "value_loss", "entropy", "gradient_norm")
 
 
 class NotFiniteError(TrainingError):
-    """A seed became NaN or infinite; the message names the first quantity that did, and the seed."""
+    """A seed became NaN or infinite; the message names the first quantity that did, and the seed.
+
+    Attributes:
+        report: of the chunk in which it did, without values of the seeds that failed.
+    """
+
+    def __init__(self, message: str, report: "Report") -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class Report(NamedTuple):
@@ -145,22 +153,26 @@ class _Watch:
                 self.failed = tuple(seed for seed in self.failed if seed in bad)
         new = {seed: name for seed, name in bad.items() if seed not in self.failed}
         num_seeds = len(next(iter(totals.values())).total)
-        self._check(new, pending.chunk, num_seeds)
+        is_enough = self._is_enough(new, num_seeds)
         self.failed = tuple(sorted({*self.failed, *new}))
         now = time.perf_counter()
         metrics = means(totals, without=self.failed)
         weights = {name: np.asarray(mean.weight, np.float64) for name, mean in totals.items()}
-        self.hooks.report(Report(pending.chunk, metrics, self.failed, now - self.previous, weights))
+        report = Report(pending.chunk, metrics, self.failed, now - self.previous, weights)
+        if is_enough:
+            raise NotFiniteError(self._sentence(new, pending.chunk), report)
+        self.hooks.report(report)
         self.previous = now
         if pending.host_state is not None:
             self.hooks.save(pending.host_state, pending.chunk)
 
-    def _check(self, new: dict[int, str], chunk: int, num_seeds: int) -> None:
-        if not new or (self.keep_going and len(new) + len(self.failed) < num_seeds):
-            return
+    def _is_enough(self, new: dict[int, str], num_seeds: int) -> bool:
+        return bool(new) and not (self.keep_going and len(new) + len(self.failed) < num_seeds)
+
+    def _sentence(self, new: dict[int, str], chunk: int) -> str:
         names = [f"{name} of {self.hooks.name_seed(seed)}" for seed, name in sorted(new.items())]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        raise NotFiniteError(f"not finite in chunk {chunk}: {', '.join(names[:3])}{more}")
+        return f"not finite in chunk {chunk}: {', '.join(names[:3])}{more}"
 
 
 def means(totals: Mapping[str, Any], without: tuple[int, ...]) -> dict[str, np.ndarray]:

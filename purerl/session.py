@@ -119,6 +119,9 @@ def _train(
                 keep_going_on_nan=options.keep_going_on_nan,
             )
     except loop.NotFiniteError as error:
+        # What has failed is in the file, for whoever compares runs; a resumed run cuts the line off.
+        with lines.metrics.open("a") as stream:
+            records.append(stream, recorder.metrics_line(plan, error.report))
         several = options.num_seeds > 1 and not options.keep_going_on_nan
         hint = "; --keep-going-on-nan trains the other seeds to the end" if several else ""
         raise TrainingError(f"{error}; {_what_is_left(session)}{hint}") from error

@@ -102,9 +102,13 @@ def collapsed_entropy(run: Run, entropy: np.ndarray) -> Finding:
 
 
 def pinned_entropy(run: Run, entropy: np.ndarray, clipped: np.ndarray, rate: np.ndarray) -> Finding:
-    """The policy stands still although the learning rate is on."""
+    """The policy stands still although the learning rate is on.
+
+    Choices that are made have no entropy left to move.
+    """
     recent = entropy[-run.third :]
-    still = (_most(recent) - _least(recent) < _HAIR) & (_most(clipped[-run.third :]) < _HAIR)
+    is_made = (_least(recent) >= 0) & (_most(recent) < _COLLAPSED_CHOICE)
+    still = ~is_made & (_most(recent) - _least(recent) < _HAIR) & (_most(clipped[-run.third :]) < _HAIR)
     sounds = still & (rate[-1] > _RATE_IS_ON * _most(rate)) & (run.chunks >= run.third)
     return sounds, lambda seed: f"{entropy[-1, seed]:.3g} nat for {run.third} chunks, nothing clipped"
 

@@ -151,6 +151,13 @@ def test_a_quiet_policy_in_the_second_half_of_a_run_has_converged():
     assert told(lines(**jump("entropy", 16, 0.001))) == []
 
 
+def test_choices_that_are_made_in_the_second_half_of_a_run_have_no_entropy_to_move():
+    made = jump("entropy", 16, 0.001) | jump("clip_fraction", 16, 0.0)
+    assert told(lines(**made)) == []
+    held = jump("entropy", 16, 0.1) | jump("clip_fraction", 16, 0.0)
+    assert [sentence.partition(":")[0] for _, sentence in told(lines(**held))] == ["pinned entropy"]
+
+
 def test_an_alarm_that_comes_back_after_a_while_is_told_again():
     norms = {3: 1e4, 6: 1e4, 20: 1e4}  # 3 chunks later is the same alarm, 14 chunks later another one
     run = lines(gradient_norm=lambda chunk: norms.get(chunk, 0.7))
