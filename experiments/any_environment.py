@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ from envs import ENVIRONMENTS, named
 from envs.encoded import encoded
 from purerl.contract import check_environment
 from purerl.errors import one_line
-from purerl.evaluate import evaluate, summarize
+from purerl.evaluate import Episodes, Greedy, evaluate, summarize
 from purerl.runs import Experiment
 from purerl.types import Algorithm, PyTree, TrainState
 
@@ -123,18 +122,26 @@ class World(NamedTuple):
             learners: leaves [S, ...].
             seed: of the evaluation episodes, which training never draws.
         """
-        episodes = evaluate(
+        episodes = self._play(learners, seed, self.num_episodes)
+        cell = summarize(episodes.episode_return[:, 0])
+        return {"default": cell | {"length": float(episodes.length.mean())}}
+
+    def score(self, learners: PyTree, seed: int, num_episodes: int) -> np.ndarray:
+        """Mean return of the greedy policy of each learner, float64 [S]."""
+        returns = self._play(learners, seed, num_episodes).episode_return[:, 0]
+        return returns.mean(axis=1, dtype=np.float64)
+
+    def _play(self, learners: PyTree, seed: int, num_episodes: int) -> Episodes:
+        return evaluate(
             self.env,
             jax.tree.map(lambda leaf: np.asarray(leaf)[None], self.params),
-            partial(greedy, self.policy),
+            Greedy(self.policy),
             learners,
             jax.random.fold_in(jax.random.key(seed), EVALUATION),
-            self.num_episodes,
+            num_episodes,
             int(getattr(self.params, "max_steps_in_episode", DEFAULT_LIMIT)),
             initial_carry=self.initial_carry,
         )
-        cell = summarize(episodes.episode_return[:, 0])
-        return {"default": cell | {"length": float(episodes.length.mean())}}
 
     def report(self, run_dir: Path, state: TrainState, summary: dict[str, Any], console: Console) -> None:
         """Prints the table of results."""
@@ -180,12 +187,8 @@ def experiment_in(
         build_program=build_program,
         evaluate=seen.evaluate,
         report=seen.report,
+        score=seen.score,
     )
-
-
-def greedy(policy: Policy, learner: PyTree, observation: PyTree, key: jax.Array, *carry: PyTree) -> Any:
-    """The policy without its noise: actions [B, ...], and with a carry that after the step."""
-    return policy(learner, observation, key, True, *carry)
 
 
 def results_table(name: str, cell: dict[str, Any], seeds: list[int] | None = None) -> Table:

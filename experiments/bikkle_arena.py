@@ -16,7 +16,8 @@ from rich.table import Table
 from envs.bikkle import GAZES, PROTOCOLS, Bikkle, BikkleParams, check, protocol_params
 from envs.bikkle.protocols import ORIGINAL_RETURNS
 from envs.bikkle.render import render_episode, save_gif
-from purerl.evaluate import evaluate, summarize
+from purerl.evaluate import Greedy, evaluate, summarize
+from purerl.logging.scoring import cell_scores
 from purerl.spaces import fit_action
 from purerl.types import PyTree, TrainState
 
@@ -101,7 +102,6 @@ def evaluate_protocols(
         learners: leaves [S, ...].
         seed: of the evaluation episodes, which training never draws.
     """
-    greedy = partial(_greedy, policy)
     results: dict[str, dict[str, Any]] = {}
     for slots in sorted({_slots(name) for name in EVALUATED}):
         names = [name for name in EVALUATED if _slots(name) == slots]
@@ -111,7 +111,7 @@ def evaluate_protocols(
             lambda *leaves: np.stack(leaves), *params, is_leaf=lambda x: isinstance(x, tuple)
         )
         key = jax.random.fold_in(jax.random.key(seed), EVALUATION)
-        episodes = evaluate(Bikkle(slots, action), params, greedy, learners, key, num_episodes, 200)
+        episodes = evaluate(Bikkle(slots, action), params, Greedy(policy), learners, key, num_episodes, 200)
         for row, (name, gaze) in enumerate(cells):
             results.setdefault(name, {})[gaze] = summarize(episodes.episode_return[:, row])
     return {name: results[name] for name in EVALUATED}
@@ -125,8 +125,20 @@ def _slots(name: str) -> int:
     return max(4, PROTOCOLS[name].max_pellets)
 
 
-def _greedy(policy: Policy, learner: PyTree, observation: PyTree, key: jax.Array) -> jax.Array:
-    return policy(learner, observation, key, True)
+def score_protocols(
+    policy: Policy, action: str, learners: PyTree, seed: int, num_episodes: int
+) -> np.ndarray | None:
+    """Mean return of the greedy policy of each learner over all protocols and gazes, float64 [S].
+
+    Args:
+        policy: an algorithm's policy.
+        action: the arena's kind of action.
+        learners: leaves [S, ...].
+        seed: of the evaluation episodes.
+        num_episodes: in all, shared equally and rounded up.
+    """
+    each = -(-num_episodes // (len(EVALUATED) * len(GAZES)))
+    return cell_scores(evaluate_protocols(policy, action, each, learners, seed))
 
 
 def report(

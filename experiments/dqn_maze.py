@@ -103,6 +103,8 @@ def build(config: Config) -> Experiment:
         num_devices=learner.num_devices,
         build_program=learner.build_program,
         evaluate=worlds.evaluate,
+        scored=worlds.scored,
+        score=worlds.score,
         report=partial(report, worlds),
         return_metric="solve_rate",
     )

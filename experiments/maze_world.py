@@ -13,7 +13,7 @@ import numpy as np
 from envs.maze import Layout, Maze, MazeParams, check, held_out_layouts, named_layouts
 from envs.maze.named import NAMED
 from envs.maze.params import default_limit
-from purerl.evaluate import Episodes, evaluate
+from purerl.evaluate import Episodes, Greedy, evaluate
 from purerl.types import PyTree
 
 EVALUATION = 0x6D617A65
@@ -109,15 +109,10 @@ def play_layouts(env: Maze, policy: Policy, learners: PyTree, layouts: Layout, k
     env, params = evaluation_env(env, layouts.walls.shape[1])
     states = jax.vmap(env.start, (0, None))(layouts, params)
     starts = (jax.vmap(env.observe, (0, None))(states, params), states)
-    greedy = partial(_greedy, policy)
     row = jax.tree.map(lambda leaf: np.asarray(leaf)[None], params)
     limit = int(params.max_steps_in_episode)
-    episodes = evaluate(env, row, greedy, learners, key, len(layouts.shortest), limit, starts)
+    episodes = evaluate(env, row, Greedy(policy), learners, key, len(layouts.shortest), limit, starts)
     return jax.tree.map(lambda leaf: leaf[:, 0], episodes)
-
-
-def _greedy(policy: Policy, learner: PyTree, observation: PyTree, key: jax.Array) -> jax.Array:
-    return policy(learner, observation, key, True)
 
 
 def summarize_mazes(episodes: Episodes, shortest: np.ndarray) -> dict[str, Any]:
@@ -171,6 +166,24 @@ class Worlds(NamedTuple):
         if self.transfers or self.env.size == named_layouts().walls.shape[1]:
             results |= self._named(learners, key)
         return results
+
+    def score(self, learners: PyTree, seed: int, num_episodes: int) -> np.ndarray:
+        """Solve rate of the greedy policy of each learner on mazes of the size of training, float64 [S].
+
+        Args:
+            learners: leaves [S, ...].
+            seed: of the run; it changes nothing here, either.
+            num_episodes: mazes.
+        """
+        key = jax.random.fold_in(jax.random.key(0), EVALUATION)
+        layouts = suite(self.env, self.env.size, 1.0, num_episodes)
+        solved = play_layouts(self.env, self.policy, learners, layouts, key).solved
+        return solved.mean(axis=1, dtype=np.float64)
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """Where in the evaluation the solve rate stands that `score` estimates."""
+        return (f"size_{self.env.size}",)
 
     def _details(
         self, learners: PyTree, episodes: Episodes, layouts: Layout, key: jax.Array

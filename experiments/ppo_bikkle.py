@@ -9,7 +9,7 @@ evaluated on every protocol.
 from dataclasses import dataclass, field
 from functools import partial
 
-from bikkle_arena import ArenaOptions, ProtocolName, evaluate_protocols, make_arena, report
+from bikkle_arena import ArenaOptions, ProtocolName, evaluate_protocols, make_arena, report, score_protocols
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from purerl import cli
@@ -68,6 +68,7 @@ def build(config: Config) -> Experiment:
         num_devices=devices,
         build_program=partial(build_program, partial(make_ppo, env, network), ppo),
         evaluate=partial(evaluate_protocols, algorithm.policy, config.env.action, config.eval_episodes),
+        score=partial(score_protocols, algorithm.policy, config.env.action),
         report=partial(report, algorithm.policy, config.env.action),
     )
 

@@ -82,6 +82,8 @@ def build(config: Config) -> Experiment:
         num_devices=devices,
         build_program=partial(build_program, make, ppo),
         evaluate=worlds.evaluate,
+        scored=worlds.scored,
+        score=worlds.score,
         report=partial(report, worlds),
         return_metric="solve_rate",
     )

@@ -9,7 +9,7 @@ One policy is trained off-policy on the arena of the record protocol, and evalua
 from dataclasses import dataclass, field
 from functools import partial
 
-from bikkle_arena import ArenaOptions, ProtocolName, evaluate_protocols, make_arena, report
+from bikkle_arena import ArenaOptions, ProtocolName, evaluate_protocols, make_arena, report, score_protocols
 from soft_learners import make_sac_learner
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
@@ -73,6 +73,7 @@ def build(config: Config) -> Experiment:
         num_devices=learner.num_devices,
         build_program=learner.build_program,
         evaluate=partial(evaluate_protocols, algorithm.policy, config.env.action, config.eval_episodes),
+        score=partial(score_protocols, algorithm.policy, config.env.action),
         report=partial(report, algorithm.policy, config.env.action),
     )
 

@@ -1,8 +1,8 @@
 """Evaluation of policies: whole episodes of fixed length under a mask, in blocks that stay in the cache."""
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +10,27 @@ import numpy as np
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
-from purerl.sharding import over_devices, trace
+from purerl.sharding import over_devices, refuse_empty_constants
 from purerl.stepping import step_all
 from purerl.types import PyTree
 
 Policy = Callable[..., Any]
+
+
+_PROGRAMS = 8
+
+
+class Greedy(NamedTuple):
+    """The policy of an algorithm without its noise.
+
+    Equal for equal policies, so that a program that was compiled for one is found again.
+    """
+
+    policy: Policy
+
+    def __call__(self, learner: PyTree, observation: PyTree, key: jax.Array, *carry: PyTree) -> Any:
+        """Actions [B, ...], and with a carry that after the step."""
+        return self.policy(learner, observation, key, True, *carry)
 
 
 @struct.dataclass
@@ -101,7 +117,8 @@ def evaluate(
 ) -> Episodes:
     """Episodes of every learner under every set of parameters, on all local devices.
 
-    Every learner and every set of parameters meets the same keys, whatever the number of devices.
+    Every learner and every set of parameters meets the same keys, whatever the number of devices. The program
+    is compiled once for equal arguments and shapes.
 
     Args:
         env: an environment of the gymnax contract.
@@ -134,6 +151,33 @@ def evaluate(
         number = np.arange(num_blocks * block) % num_episodes
         starts = jax.tree.map(lambda leaf: _blocks(np.asarray(leaf)[number], block), starts)
 
+    learners, params = jax.tree.map(np.asarray, (learners, params))
+    what = (env, policy, num_steps, block, initial_carry)
+    try:
+        run = _program(*what)
+    except TypeError:  # something that cannot be looked up
+        run = _program.__wrapped__(*what)
+    arguments = (learners, params, jax.random.split(key, num_blocks), starts, items)
+    refuse_empty_constants(run.trace(*arguments))
+    found = run(*arguments)
+
+    def arrange(leaf):  # [items, block] -> [S, G, M]
+        leaf = np.asarray(leaf)[: num_seeds * num_params * num_blocks]
+        return leaf.reshape(num_seeds, num_params, -1)[..., :num_episodes]
+
+    return jax.tree.map(arrange, found)
+
+
+@lru_cache(_PROGRAMS)
+def _program(
+    env: Any,
+    policy: Callable[..., Any],
+    num_steps: int,
+    block: int,
+    initial_carry: Callable[[int], PyTree] | None,
+) -> Any:
+    """Plays blocks of episodes, shared among the local devices: see `evaluate`."""
+
     def run(learners, params, keys, starts, items):
         def one_block(item):
             seed, row, number = item
@@ -151,17 +195,9 @@ def evaluate(
         return jax.lax.map(one_block, tuple(items))
 
     shared, split = PartitionSpec(), PartitionSpec("devices")
-    mesh = Mesh(np.array(devices), ("devices",))
-    run = over_devices(run, mesh, (shared, shared, shared, shared, split), split)
-    learners, params = jax.tree.map(np.asarray, (learners, params))
-    arguments = (learners, params, jax.random.split(key, num_blocks), starts, items)
-    found = trace(run, *arguments).lower().compile()(*arguments)
-
-    def arrange(leaf):  # [items, block] -> [S, G, M]
-        leaf = np.asarray(leaf)[: num_seeds * num_params * num_blocks]
-        return leaf.reshape(num_seeds, num_params, -1)[..., :num_episodes]
-
-    return jax.tree.map(arrange, found)
+    mesh = Mesh(np.array(jax.local_devices()), ("devices",))
+    specs = (shared, shared, shared, shared, split)
+    return jax.jit(over_devices(run, mesh, specs, split))
 
 
 def _blocks(leaf: np.ndarray, block: int) -> np.ndarray:

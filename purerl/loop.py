@@ -7,6 +7,7 @@ is written only after the metrics of that chunk have been found finite.
 
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +23,15 @@ _CAUSES = ("loss", "policy_loss", "value_loss", "entropy", "gradient_norm")
 
 
 class NotFiniteError(TrainingError):
-    """A seed became NaN or infinite; the message names the first quantity that did, and the seed."""
+    """A seed became NaN or infinite; the message names the first quantity that did, and the seed.
+
+    Attributes:
+        report: of the chunk in which it did, without values of the seeds that failed.
+    """
+
+    def __init__(self, message: str, report: "Report") -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class Report(NamedTuple):
@@ -33,12 +42,14 @@ class Report(NamedTuple):
         metrics: mean of each metric, [S] by name; NaN where there is no value yet or the seed has failed.
         failed: seeds that became NaN in this or an earlier chunk, as positions in [0, S).
         seconds: wall-clock time since the previous report.
+        weights: what went into the mean of each metric, [S] by name, as a number of episodes.
     """
 
     chunk: int
     metrics: dict[str, np.ndarray]
     failed: tuple[int, ...]
     seconds: float
+    weights: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 class Hooks(NamedTuple):
@@ -85,6 +96,7 @@ def run(
     save_every: int,
     failed: tuple[int, ...] = (),
     keep_going_on_nan: bool = False,
+    revives: bool = False,
 ) -> Outcome:
     """Train from the chunk after `chunks_done` to `num_chunks`, or until it is asked to stop.
 
@@ -97,12 +109,13 @@ def run(
         save_every: chunks between two checkpoints; the last chunk is always saved.
         failed: seeds already known to be NaN.
         keep_going_on_nan: train the healthy seeds to the end instead of stopping.
+        revives: whether a seed that failed may be finite again, because it has copied another one.
 
     Raises:
         NotFiniteError: a seed became NaN.
         TrainingError: a checkpoint could not be written.
     """
-    watch = _Watch(hooks, failed=failed, keep_going=keep_going_on_nan)
+    watch = _Watch(hooks, failed=failed, keep_going=keep_going_on_nan, revives=revives)
     pending: _Pending | None = None
     chunk = chunks_done
     while chunk < num_chunks and not hooks.stop():
@@ -122,10 +135,13 @@ def run(
 class _Watch:
     """Reads chunks one after the other; remembers the time and the seeds that have failed."""
 
-    def __init__(self, hooks: Hooks, *, failed: tuple[int, ...], keep_going: bool) -> None:
+    def __init__(
+        self, hooks: Hooks, *, failed: tuple[int, ...], keep_going: bool, revives: bool = False
+    ) -> None:
         self.hooks = hooks
         self.failed = failed
         self.keep_going = keep_going
+        self.revives = revives
         self.previous = time.perf_counter()
 
     def finish(self, pending: _Pending) -> None:
@@ -133,23 +149,30 @@ class _Watch:
         bad = bad_metrics(totals)
         if pending.host_state is not None:
             bad = bad_leaves(pending.host_state.learner) | bad
+            if self.revives:
+                self.failed = tuple(seed for seed in self.failed if seed in bad)
         new = {seed: name for seed, name in bad.items() if seed not in self.failed}
         num_seeds = len(next(iter(totals.values())).total)
-        self._check(new, pending.chunk, num_seeds)
+        is_enough = self._is_enough(new, num_seeds)
         self.failed = tuple(sorted({*self.failed, *new}))
         now = time.perf_counter()
         metrics = means(totals, without=self.failed)
-        self.hooks.report(Report(pending.chunk, metrics, self.failed, now - self.previous))
+        weights = {name: np.asarray(mean.weight, np.float64) for name, mean in totals.items()}
+        report = Report(pending.chunk, metrics, self.failed, now - self.previous, weights)
+        if is_enough:
+            raise NotFiniteError(self._sentence(new, pending.chunk), report)
+        self.hooks.report(report)
         self.previous = now
         if pending.host_state is not None:
             self.hooks.save(pending.host_state, pending.chunk)
 
-    def _check(self, new: dict[int, str], chunk: int, num_seeds: int) -> None:
-        if not new or (self.keep_going and len(new) + len(self.failed) < num_seeds):
-            return
+    def _is_enough(self, new: dict[int, str], num_seeds: int) -> bool:
+        return bool(new) and not (self.keep_going and len(new) + len(self.failed) < num_seeds)
+
+    def _sentence(self, new: dict[int, str], chunk: int) -> str:
         names = [f"{name} of {self.hooks.name_seed(seed)}" for seed, name in sorted(new.items())]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        raise NotFiniteError(f"not finite in chunk {chunk}: {', '.join(names[:3])}{more}")
+        return f"not finite in chunk {chunk}: {', '.join(names[:3])}{more}"
 
 
 def means(totals: Mapping[str, Any], without: tuple[int, ...]) -> dict[str, np.ndarray]:

@@ -80,11 +80,14 @@ def explained_variance(value: jax.Array, target: jax.Array, counts: jax.Array | 
 def return_metrics(
     value: jax.Array | None, target: jax.Array, counts: jax.Array | None = None
 ) -> dict[str, Mean]:
-    """How much targets, [...], differ, and how much of that a critic's values explain, if there is one.
+    """Mean and variance of targets, [...], and how much of it a critic's values explain, if there is one.
 
     With `counts`, bool [...], of those samples alone that it names; without weight where there is none.
     """
-    metrics = {"return_variance": jnp.var(target, where=counts)}
+    metrics = {
+        "return_mean": jnp.mean(target, where=counts),
+        "return_variance": jnp.var(target, where=counts),
+    }
     if value is not None:
         metrics["explained_variance"] = explained_variance(value, target, counts)
     if counts is None:

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import jax
 import jaxlib
+import numpy as np
 import tyro
 from rich.console import Console
 
@@ -106,6 +107,10 @@ class Experiment(NamedTuple):
         report: `(run_dir, final state of all seeds [S, ...], summary, console)`: draws the GIF, prints the
             table.
         return_metric: the metric that the progress display shows.
+        scored: names that lead to the part of `eval` that a run is scored by; where it has several cells, by
+            their mean.
+        score: `(learners [S, ...], seed, num_episodes) -> [S]`: what would stand there after a short
+            evaluation, compiled once, for sweeps and populations; None: they score by returns of training.
     """
 
     name: str
@@ -116,6 +121,8 @@ class Experiment(NamedTuple):
     evaluate: Callable[[PyTree, int], dict[str, Any]]
     report: Callable[[Path, TrainState, dict[str, Any], Console], None] = _no_report
     return_metric: str = "episode_return"
+    scored: tuple[str, ...] = ()
+    score: Callable[[PyTree, int, int], np.ndarray] | None = None
 
 
 class Session(NamedTuple):

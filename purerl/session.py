@@ -12,7 +12,7 @@ from typing import Any
 
 from purerl import checkpoint, files, hosts, interrupt, loop, resume, runs, serialization
 from purerl.errors import Interrupted, TrainingError, UserError, one_line
-from purerl.logging import alarms, recorder, records, sinks
+from purerl.logging import alarms, recorder, records, scoring, sinks
 from purerl.placement import choose_shard
 from purerl.runs import Session
 from purerl.types import TrainState
@@ -119,6 +119,9 @@ def _train(
                 keep_going_on_nan=options.keep_going_on_nan,
             )
     except loop.NotFiniteError as error:
+        # What has failed is in the file, for whoever compares runs; a resumed run cuts the line off.
+        with lines.metrics.open("a") as stream:
+            records.append(stream, recorder.metrics_line(plan, error.report))
         several = options.num_seeds > 1 and not options.keep_going_on_nan
         hint = "; --keep-going-on-nan trains the other seeds to the end" if several else ""
         raise TrainingError(f"{error}; {_what_is_left(session)}{hint}") from error
@@ -166,7 +169,7 @@ def plan_of(session: Session, program: Any) -> recorder.Plan:
 def _failed(plan: recorder.Plan, file: Path, chunks_done: int) -> tuple[int, ...]:
     """Positions of the seeds that an earlier session left behind."""
     lines = records.read(file)[:chunks_done]
-    return tuple(plan.seeds.index(seed) for seed in lines[-1]["failed_seeds"]) if lines else ()
+    return tuple(plan.seeds.index(seed) for seed in scoring.failed_seeds(lines))
 
 
 def summary_of(session: Session, program: Any) -> Summary:
@@ -181,9 +184,9 @@ def summary_of(session: Session, program: Any) -> Summary:
         "num_seeds": options.num_seeds,
         "num_devices": program.num_devices,
         "seeds": list(plan.seeds),
-        "failed_seeds": lines[-1]["failed_seeds"],
+        "failed_seeds": scoring.failed_seeds(lines),
         "alarms": [
-            {"env_steps": told.env_steps, "alarm": told.alarm.sentence}
+            {"env_steps": told.env_steps, "alarm": told.alarm.sentence, "ended": told.ended}
             for told in alarms.replay(lines, plan.seeds, plan.num_chunks).told
         ],
         "updates": lines[-1]["update"],
@@ -205,6 +208,9 @@ def _finish(session: Session, state: TrainState, summary: Summary) -> Summary:
     experiment, options, run_dir, console = session
     console.print(f"{experiment.name}: evaluating ...", highlight=False)
     summary["eval"] = files.plain(experiment.evaluate(state.learner, options.seed))
+    scores = scoring.cell_scores(summary["eval"], experiment.scored)
+    if scores is not None:
+        summary["score"] = files.plain({"per_seed": scores})
     files.write_json(run_dir / runs.SUMMARY_FILE, summary)
     try:
         lines = records.read(run_dir / runs.METRICS_FILE)

@@ -15,7 +15,7 @@ def over_devices(function: Callable, mesh: Mesh, in_specs: Any, out_specs: Any) 
     """The function on each device's part of its arguments.
 
     XLA (jaxlib 0.11.2) ends the process where an array without elements enters a mapped program. Such
-    arguments stay outside, and are made anew within; `trace` refuses what is closed over.
+    arguments stay outside, and are made anew within; `refuse_empty_constants` is for what is closed over.
 
     Args:
         function: of pytrees of arrays.
@@ -57,16 +57,21 @@ def trace(function: Callable, *arguments: Any, **jit_options: Any) -> Any:
     """A jitted function, traced for arguments: what `jax.jit(...).trace(...)` returns.
 
     Raises:
-        ValueError: where a mapped function within closes over an array without elements.
+        ValueError: as `refuse_empty_constants` does.
     """
     traced = jax.jit(function, **jit_options).trace(*arguments)
+    refuse_empty_constants(traced)
+    return traced
+
+
+def refuse_empty_constants(traced: Any) -> None:
+    """Raises ValueError, with one line, where a mapped function of a program closes over an empty array."""
     for equation in traced.jaxpr.eqns:
         if equation.primitive.name == "shard_map" and any(v.aval.size == 0 for v in equation.invars):
             raise ValueError(
                 "the environment, the network or the loss closes over an array without elements, at which "
                 "XLA ends the process on several devices: make the array within the function that uses it"
             )
-    return traced
 
 
 def mean_across(tree: PyTree, axis_name: AxisName) -> PyTree:

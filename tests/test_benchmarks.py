@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import beside, comparison, stepping
+from benchmarks.alarms import alarms_by_seed
 from benchmarks.operations import count
 from benchmarks.rows import Row, rates, seconds_by_turns, take, write_page
 
@@ -79,6 +80,21 @@ def test_intervals_that_meet_are_no_change():
     old = as_rows(Row("return", 10.0, "return", interval=(7.0, 12.0)))
     assert verdicts(old, as_rows(Row("return", 6.0, "return", interval=(3.0, 8.0)))) == {"return": "same"}
     assert verdicts(old, as_rows(Row("return", 6.0, "return", interval=(5.0, 6.9)))) == {"return": "worse"}
+
+
+def test_alarms_are_counted_for_each_seed_as_in_a_run_of_its_own():
+    # Seed 8's gradient explodes from chunk 7 to the end, and seed 9 has failed in chunk 20.
+    lines = [
+        {
+            "chunk": chunk,
+            "env_steps": 100 * chunk,
+            "failed_seeds": [9] if chunk >= 20 else [],
+            "metrics": {"gradient_norm": [1.0, 1e4 if chunk >= 7 else 1.0, 1.0]},
+        }
+        for chunk in range(1, 31)
+    ]
+    found = alarms_by_seed(lines, (7, 8, 9), 30)
+    assert [[(told.chunk, told.ended) for told in seed] for seed in found] == [[], [(7, None)], [(20, None)]]
 
 
 def test_every_module_lists_its_measures_with_a_line_for_each():

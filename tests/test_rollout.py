@@ -7,7 +7,7 @@ import pytest
 from flax import struct
 
 from purerl import spaces
-from purerl.evaluate import evaluate, fresh_starts, play, summarize
+from purerl.evaluate import Greedy, evaluate, fresh_starts, play, summarize
 from purerl.levels import make_pool
 from purerl.rollout import draw_chance, init_actor, step_environments, unroll, values_where
 
@@ -252,3 +252,20 @@ def test_the_standard_error_is_over_seeds_where_there_are_several():
     two = summarize(np.array([[1.0, 3.0], [3.0, 5.0]]))
     # Means 2 and 4: deviation sqrt(2), over sqrt(2).
     assert two == {"mean": 3.0, "sem": 1.0, "episodes": 2, "per_seed": [2.0, 4.0]}
+
+
+def test_what_evaluates_a_policy_is_compiled_once_for_all_learners_of_it():
+    traced = []
+
+    def policy(learner, observation, key, greedy):
+        traced.append(greedy)
+        return learner * jnp.ones(observation.shape[0])
+
+    params = CountParams(max_steps_in_episode=np.array([2]), start=np.zeros(1))
+    env, found, num_traces = Count(), [], []
+    for learners in (np.array([1.0, 2.0]), np.array([2.0, 1.0])):
+        episodes = evaluate(env, params, Greedy(policy), learners, jax.random.key(0), 5, 4)
+        found.append(episodes.episode_return[:, 0, 0])
+        num_traces.append(len(traced))
+    assert set(traced) == {True} and num_traces[0] == num_traces[1]
+    np.testing.assert_allclose(found, [[2.0, 4.0], [4.0, 2.0]])

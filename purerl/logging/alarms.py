@@ -1,7 +1,8 @@
 """Named alarms: what a person who knows the method would see in the numbers of a run.
 
 An alarm depends on the lines of `metrics.jsonl` alone, so a resumed run tells the same alarms as one that
-never stopped. An alarm is told when it begins, and again only where it comes back after a while.
+never stopped. An alarm is told when it begins, and again when it has ended: its fault has not been found for
+a while, or not in the last chunk of the run.
 """
 
 from collections.abc import Sequence
@@ -26,11 +27,33 @@ class Alarm(NamedTuple):
 
 
 class Told(NamedTuple):
-    """An alarm, and the chunk and the environment steps after which it was told."""
+    """An alarm that was told.
+
+    Attributes:
+        chunk: after which it was told.
+        env_steps: the same in environment steps.
+        alarm: what was said.
+        ended: environment steps after which the fault was not found any more; None while the alarm stands.
+    """
 
     chunk: int
     env_steps: int
     alarm: Alarm
+    ended: int | None = None
+
+
+class Heard(NamedTuple):
+    """What a line of metrics says.
+
+    Attributes:
+        sounding: alarms whose fault is in this line.
+        new: those of them that are to be told now.
+        over: alarms told earlier that are to be told as ended now.
+    """
+
+    sounding: list[Alarm]
+    new: list[Alarm]
+    over: list[Told]
 
 
 class Watch:
@@ -45,14 +68,11 @@ class Watch:
         self._seeds = tuple(seeds)
         self._num_chunks = num_chunks
         self._lines: list[dict[str, np.ndarray]] = []
-        self._last_heard: dict[str, int] = {}
+        self._standing: dict[str, int] = {}  # place in `told` by name
+        self._quiet: dict[str, tuple[int, int]] = {}  # chunk and steps of the first line without the fault
 
-    def add(self, line: dict[str, Any]) -> tuple[list[Alarm], list[Alarm]]:
-        """Takes a line of `metrics.jsonl`.
-
-        Returns:
-            The alarms that sound after this line, and those of them that are to be told now.
-        """
+    def add(self, line: dict[str, Any]) -> Heard:
+        """Takes a line of `metrics.jsonl`."""
         self._lines.append({name: np.array(values, float) for name, values in line["metrics"].items()})
         run = Run(num_chunks=self._num_chunks, chunks=len(self._lines))
         healthy = ~np.isin(self._seeds, line["failed_seeds"])
@@ -60,10 +80,26 @@ class Watch:
         more = f". More: {section(NOT_FINITE)}"
         sounding = [Alarm(name=sentence, sentence=sentence + more) for sentence in lost]
         sounding += [alarm for rule in RULES if (alarm := self._apply(rule, run, healthy)) is not None]
-        new = [alarm for alarm in sounding if self._is_new(alarm, run)]
-        self._last_heard |= {alarm.name: run.chunks for alarm in sounding}
-        self.told += [Told(chunk=line["chunk"], env_steps=line["env_steps"], alarm=alarm) for alarm in new]
-        return sounding, new
+        new = [alarm for alarm in sounding if alarm.name not in self._standing]
+        over = self._end({alarm.name for alarm in sounding}, run, line["env_steps"])
+        for alarm in new:
+            self._standing[alarm.name] = len(self.told)
+            self.told.append(Told(chunk=line["chunk"], env_steps=line["env_steps"], alarm=alarm))
+        return Heard(sounding=sounding, new=new, over=over)
+
+    def _end(self, sounding: set[str], run: Run, env_steps: int) -> list[Told]:
+        """Ends alarms that have been quiet for a while, or are when the run ends."""
+        over = []
+        for name, place in list(self._standing.items()):
+            if name in sounding:
+                self._quiet.pop(name, None)
+                continue
+            since, steps = self._quiet.setdefault(name, (run.chunks, env_steps))
+            if run.chunks - since + 1 >= run.lasting or run.chunks == run.num_chunks:
+                self.told[place] = self.told[place]._replace(ended=steps)
+                over.append(self.told[place])
+                del self._standing[name], self._quiet[name]
+        return over
 
     def _apply(self, rule: Rule, run: Run, healthy: np.ndarray) -> Alarm | None:
         if not all(name in self._lines[-1] for name in rule.metrics):
@@ -94,9 +130,6 @@ class Watch:
             return ""
         first = f" of seed {self._seeds[concerned[0]]}"
         return first if concerned.size == 1 else f"{first} and {concerned.size - 1} more"
-
-    def _is_new(self, alarm: Alarm, run: Run) -> bool:
-        return run.chunks - self._last_heard.get(alarm.name, -run.num_chunks) > run.lasting
 
 
 def replay(lines: Sequence[dict[str, Any]], seeds: Sequence[int], num_chunks: int) -> Watch:

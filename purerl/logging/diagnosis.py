@@ -242,6 +242,11 @@ def _looked_at(sentence: str) -> tuple[str, ...]:
     return next((rule.metrics for rule in RULES if sentence.startswith(rule.name)), ())
 
 
+def _until(alarm: dict[str, Any]) -> str:
+    """When an alarm ended, in words; nothing where it stands."""
+    return f", over since {short(alarm['ended'])}" if alarm.get("ended") else ""
+
+
 def _listed(alarms: Sequence[dict[str, Any]]) -> list[str]:
     """The alarms, a line each."""
     if not alarms:
@@ -250,7 +255,7 @@ def _listed(alarms: Sequence[dict[str, Any]]) -> list[str]:
             "Grey bands: what is usual. Horizontal axis: environment steps of each seed.",
         ]
     told = [
-        f"{number}  after {short(each['env_steps'])} steps: {each['alarm']}"
+        f"{number}  after {short(each['env_steps'])} steps{_until(each)}: {each['alarm']}"
         for number, each in enumerate(alarms, 1)
     ]
     return [*told, "Grey bands: what is usual. Horizontal axis: environment steps of each seed."]

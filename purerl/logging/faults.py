@@ -27,6 +27,7 @@ _RATE_IS_ON = 0.2
 _LOST_SHARE, _NOISE = 0.5, 4.0
 _SAME_HARDNESS = 0.02
 _LOST_VARIANCE = 1e-4
+_SMALL_ERROR = 0.01
 _FALLING_ENTROPY = 0.05
 
 
@@ -56,9 +57,18 @@ class Run(NamedTuple):
 Finding: TypeAlias = tuple[Any, Callable[[int], str]]
 
 
-def exploding_gradient(run: Run, norm: np.ndarray) -> Finding:
-    """The gradient is far longer than any that helps."""
-    return norm[-1] > _GRADIENT_NORM, lambda seed: f"norm {norm[-1, seed]:.3g}"
+def exploding_gradient(
+    run: Run, norm: np.ndarray, clipped: np.ndarray | None, returns: np.ndarray | None
+) -> Finding:
+    """The gradient is far longer than any that helps.
+
+    Where a policy is clipped, its loss has the scale 1, and a longer gradient of the critic drowns it. A
+    learner of action values has the gradient of their error alone, which comes in units of returns.
+    """
+    limit: Any = _GRADIENT_NORM
+    if clipped is None and returns is not None:
+        limit = _GRADIENT_NORM * np.fmax(_most(np.abs(returns)), 1.0)
+    return norm[-1] > limit, lambda seed: f"norm {norm[-1, seed]:.3g}"
 
 
 def vanished_gradient(run: Run, norm: np.ndarray) -> Finding:
@@ -92,9 +102,13 @@ def collapsed_entropy(run: Run, entropy: np.ndarray) -> Finding:
 
 
 def pinned_entropy(run: Run, entropy: np.ndarray, clipped: np.ndarray, rate: np.ndarray) -> Finding:
-    """The policy stands still although the learning rate is on."""
+    """The policy stands still although the learning rate is on.
+
+    Choices that are made have no entropy left to move.
+    """
     recent = entropy[-run.third :]
-    still = (_most(recent) - _least(recent) < _HAIR) & (_most(clipped[-run.third :]) < _HAIR)
+    is_made = (_least(recent) >= 0) & (_most(recent) < _COLLAPSED_CHOICE)
+    still = ~is_made & (_most(recent) - _least(recent) < _HAIR) & (_most(clipped[-run.third :]) < _HAIR)
     sounds = still & (rate[-1] > _RATE_IS_ON * _most(rate)) & (run.chunks >= run.third)
     return sounds, lambda seed: f"{entropy[-1, seed]:.3g} nat for {run.third} chunks, nothing clipped"
 
@@ -130,8 +144,10 @@ def too_high_learning_rate(run: Run, kl: np.ndarray, entropy: np.ndarray) -> Fin
     return sounds, lambda seed: f"KL {usual[seed]:.3f}, entropy fell by {fallen[seed]:.2g} nat"
 
 
-def failing_critic(run: Run, explained: np.ndarray, variance: np.ndarray | None) -> Finding:
-    """The critic is much worse than a constant although returns differ, and gets no better.
+def failing_critic(
+    run: Run, explained: np.ndarray, variance: np.ndarray | None, mean: np.ndarray | None
+) -> Finding:
+    """The critic is much worse than a constant, gets no better, and its error is not small.
 
     Its first chunk does not count; one that starts far off and comes nearer from chunk to chunk is learning.
     """
@@ -139,18 +155,34 @@ def failing_critic(run: Run, explained: np.ndarray, variance: np.ndarray | None)
     sounds = (explained[-1] < _EXPLAINED_VARIANCE) & (run.chunks > 1) & ~rises
     if variance is None:
         return sounds, lambda seed: f"explained variance {explained[-1, seed]:.2f}"
-    sounds &= variance[-1] > np.maximum(_LOST_VARIANCE * _most(variance), _NO_VARIANCE)
+    sounds &= _errs(explained, variance, mean)[-1]
     words = lambda seed: f"explained variance {explained[-1, seed]:.2f} of {variance[-1, seed]:.2g}"  # noqa: E731
     return sounds, words
 
 
-def idle_critic(run: Run, explained: np.ndarray, variance: np.ndarray | None) -> Finding:
-    """The critic has not once been better than a constant for a third of the run."""
+def idle_critic(
+    run: Run, explained: np.ndarray, variance: np.ndarray | None, mean: np.ndarray | None
+) -> Finding:
+    """The critic has not once been better than a constant, or its error small, for a third of the run."""
     best = _most(explained[-run.third :])
-    sounds = (best <= _HAIR) & (run.chunks >= run.third) & ~failing_critic(run, explained, variance)[0]
+    sounds = (best <= _HAIR) & (run.chunks >= run.third) & ~failing_critic(run, explained, variance, mean)[0]
     if variance is not None:
-        sounds &= _most(variance[-run.third :]) > _NO_VARIANCE
+        sounds &= _errs(explained, variance, mean)[-run.third :].all(axis=0)
     return sounds, lambda seed: f"explained variance at most {best[seed]:.2f} for {run.third} chunks"
+
+
+def _errs(explained: np.ndarray, variance: np.ndarray, mean: np.ndarray | None) -> np.ndarray:
+    """Whether the critic's error is more than a tenth of the scale of returns, bool [C, S].
+
+    Explained variance is the error relative to what returns differ by, and means nothing where they hardly
+    do, as in a solved task. The scale is the size of the returns of the chunk, or what they have differed by
+    in any chunk before, whichever is larger. A chunk without values is no evidence for a critic: True.
+    """
+    error = (1.0 - explained) * variance
+    scale = np.maximum.accumulate(np.nan_to_num(variance), axis=0)
+    if mean is not None:
+        scale = np.fmax(scale, np.square(mean) + variance)
+    return ~(error <= np.maximum(_SMALL_ERROR * scale, _NO_VARIANCE))
 
 
 def fallen_return(run: Run, returns: np.ndarray, hardness: np.ndarray | None) -> Finding:

@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from purerl.logging import progress, records, sinks
-from purerl.logging.alarms import Alarm, replay
+from purerl.logging.alarms import Heard, replay
 from purerl.loop import Report
 
 
@@ -80,18 +80,24 @@ def recording(
             os.fsync(metrics_stream.fileno())
             records.append(timing_stream, {"chunk": report.chunk, "seconds": report.seconds})
             sink.write(report.chunk * plan.steps_per_chunk, over_seeds(report.metrics))
-            show(status(plan, report, seconds / (report.chunk - chunks_done), *watch.add(line)))
+            show(status(plan, report, seconds / (report.chunk - chunks_done), watch.add(line)))
 
         yield record
 
 
 def metrics_line(plan: Plan, report: Report) -> dict[str, Any]:
-    """A line of `metrics.jsonl`: nothing in it depends on the clock."""
+    """A line of `metrics.jsonl`: nothing in it depends on the clock.
+
+    `episodes` is how many went into the means over episodes, which is what chunks weigh in a score.
+    """
+    weights = report.weights.get(plan.return_metric)
+    episodes = {} if weights is None else records.per_seed({"episodes": weights})
     return {
         "chunk": report.chunk,
         "update": report.chunk * plan.updates_per_chunk,
         "env_steps": report.chunk * plan.steps_per_chunk,
         "failed_seeds": [plan.seeds[position] for position in report.failed],
+        **episodes,
         "metrics": records.per_seed(dict(sorted(report.metrics.items()))),
     }
 
@@ -102,9 +108,7 @@ def over_seeds(metrics: dict[str, np.ndarray]) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in found.items() if values.size}
 
 
-def status(
-    plan: Plan, report: Report, seconds_per_chunk: float, sounding: list[Alarm], new: list[Alarm]
-) -> progress.Status:
+def status(plan: Plan, report: Report, seconds_per_chunk: float, heard: Heard) -> progress.Status:
     """What the display shows after a chunk."""
     means = over_seeds(report.metrics)
     return progress.Status(
@@ -113,6 +117,7 @@ def status(
         seconds_left=(plan.num_chunks - report.chunk) * seconds_per_chunk,
         mean_return=means.get(plan.return_metric, float("nan")),
         mean_name=plan.return_metric.removeprefix("episode_").replace("_", " "),
-        alarms=[alarm.name for alarm in sounding],
-        news=[alarm.sentence for alarm in new],
+        alarms=[alarm.name for alarm in heard.sounding],
+        news=[alarm.sentence for alarm in heard.new]
+        + [f"{told.alarm.name} is over since {progress.short(told.ended or 0)} steps" for told in heard.over],
     )

@@ -48,6 +48,7 @@ RULES = (
         ("gradient_norm",),
         faults.exploding_gradient,
         "Lower the learning rate, or bound the gradient with max_grad_norm.",
+        optional=("clip_fraction", "episode_return"),
         layers="gradient_norm",
     ),
     Rule(
@@ -104,14 +105,14 @@ RULES = (
         ("explained_variance",),
         faults.failing_critic,
         "Lower the learning rate or the value coefficient, and check the scale of rewards.",
-        optional=("return_variance",),
+        optional=("return_variance", "return_mean"),
     ),
     Rule(
         "idle critic",
         ("explained_variance",),
         faults.idle_critic,
         "Raise the value coefficient, and check that observations tell what the return depends on.",
-        optional=("return_variance",),
+        optional=("return_variance", "return_mean"),
     ),
     Rule(
         "fallen return",

@@ -18,6 +18,7 @@ def check_options(options: PopulationOptions, config: RunOptions) -> None:
         "factor": 0 < options.factor < 1,
         "step": 0 < options.step <= 1,
         "resample": 0 <= options.resample <= 1,
+        "score_episodes": 0 <= options.score_episodes <= 1_000_000,
     }
     ranges = {
         "num_members": "at least 2",
@@ -26,6 +27,7 @@ def check_options(options: PopulationOptions, config: RunOptions) -> None:
         "factor": "between 0 and 1",
         "step": "above 0, and at most 1",
         "resample": "between 0 and 1",
+        "score_episodes": "from 0 to 1000000",
     }
     for name, is_within in within.items():
         if not is_within:

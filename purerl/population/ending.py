@@ -9,12 +9,12 @@ import numpy as np
 from purerl import files, runs
 from purerl.logging import records
 from purerl.plots import plot_curves
-from purerl.population.evolution import Population
+from purerl.population.evolution import Population, Rules
 from purerl.population.lineage import read_lineage
+from purerl.population.ranking import final_scores
 from purerl.population.schedules import draw_schedules
 from purerl.runs import Session
 from purerl.session import summary_of
-from purerl.sweep.space import Uniform
 from purerl.train import Program
 
 
@@ -23,7 +23,7 @@ def finish(
     program: Program,
     population: Population,
     names: Mapping[str, str],
-    ranges: Mapping[str, Uniform],
+    rules: Rules,
 ) -> dict[str, Any]:
     """Evaluate the best member, write the summary, draw and report.
 
@@ -32,24 +32,25 @@ def finish(
         program: what has trained it.
         population: after the last chunk.
         names: option by path of its leaf.
-        ranges: of the hyperparameters, by path.
+        rules: of selection.
     """
     run_dir, experiment = session.run_dir, session.experiment
     lines = records.read(run_dir / runs.METRICS_FILE)
-    returns = np.array([line["metrics"][experiment.return_metric] for line in lines], float)
-    last = returns[-max(1, len(lines) // 10) :]
-    scores = np.nan_to_num(last, nan=-np.inf).mean(axis=0)
-    best = int(scores.argmax())
-    learner = jax.tree.map(lambda leaf: leaf[best : best + 1], population.learner)
+    learners = jax.tree.map(np.asarray, population.learner)
+    scores = final_scores(session, rules.options, learners)
+    best = int(np.where(np.isnan(scores), -np.inf, scores).argmax())
+    learner = jax.tree.map(lambda leaf: leaf[best : best + 1], learners)
     values = {name: float(population.values[path][best]) for path, name in names.items()}
     summary = summary_of(session, program) | {
+        "score": {"per_seed": np.where(np.isfinite(scores), scores, np.nan)},
         "best_member": best,
         "best_values": values,
         "eval_of_best": files.plain(experiment.evaluate(learner, session.options.seed)),
     }
+    summary = files.plain(summary)
     files.write_json(run_dir / runs.SUMMARY_FILE, summary)
     plot_curves(run_dir / "curves.png", lines)
-    by_option = {name: ranges[path] for path, name in names.items()}
+    by_option = {name: rules.ranges[path] for path, name in names.items()}
     draw_schedules(run_dir / "schedules.png", read_lineage(run_dir), by_option, best, lines[-1]["env_steps"])
     found = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
     session.console.print(

@@ -26,6 +26,7 @@ from purerl.types import Mean, PyTree, TrainState
 
 PARENT, SCORE, VALUE = "population_parent", "population_score", "population_value_"
 """Names under which the lineage leaves the device among the metrics."""
+_REMEMBERED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ class PopulationOptions:
     follow it."""
     width: int = 0
     """Runs that are computed side by side; 0 measures what is fastest here."""
+    score_episodes: int = 20
+    """Episodes of the greedy policy that members are ranked by at each selection, and five times as many at
+    the end; 0: returns of training since the last selection instead."""
 
 
 @struct.dataclass
@@ -58,7 +62,7 @@ class Population:
     Attributes:
         run: states of the runs, leaves [M, ...].
         values: hyperparameters in force, float32 [M] by path of the leaf.
-        score: the return since the last selection, [M].
+        score: the return since the last selection, [M]; since the one before where no episode has ended.
         key: `jax.random.key` of selection.
         num_chunks: chunks done, int32.
     """
@@ -89,13 +93,17 @@ class Rules(NamedTuple):
     options: PopulationOptions
 
 
-def evolve(population: Population, packed: Packed, rules: Rules) -> tuple[Population, Packed]:
+def evolve(
+    population: Population, packed: Packed, rules: Rules, evaluated: jax.Array | None = None
+) -> tuple[Population, Packed]:
     """Exploits and explores where that is due.
 
     Args:
         population: after a chunk.
         packed: metrics of that chunk, [M].
         rules: how.
+        evaluated: scores of a greedy evaluation, float32 [M], NaN where there is none; without them, members
+            are ranked by returns of training.
 
     Returns:
         The population, and the metrics with its lineage. What is not finite counts as without a value, since
@@ -107,19 +115,20 @@ def evolve(population: Population, packed: Packed, rules: Rules) -> tuple[Popula
     due = num_chunks % options.exploit_every == 0
     metrics = {name: finite_mean(mean) for name, mean in unpack(packed).items()}
     score = jax.tree.map(jnp.add, population.score, metrics[rules.metric])
-    merit = merits(score, population.learner)
+    ranked_by = score if evaluated is None else Mean(evaluated, jnp.isfinite(evaluated).astype(jnp.float32))
+    merit, is_known = merits(ranked_by, population.learner)
     members = jnp.arange(merit.shape[0])
-    parent = jnp.where(due, select(choice_key, merit, options.truncation), members)
+    parent = jnp.where(due & is_known.any(), select(choice_key, merit, options.truncation), members)
     learner = jax.tree.map(lambda leaf: leaf[parent], population.learner)
     values = explore(change_key, population.values, parent, rules)
     one = jnp.ones_like(merit)
     metrics[PARENT] = Mean(total=parent.astype(jnp.float32), weight=one)
-    metrics[SCORE] = Mean(total=jnp.where(jnp.isfinite(merit), merit, 0.0), weight=one * jnp.isfinite(merit))
+    metrics[SCORE] = Mean(total=jnp.where(is_known, merit, 0.0), weight=one * is_known)
     metrics |= {VALUE + name: Mean(total=value, weight=one) for name, value in values.items()}
     evolved = Population(
         run=population.run.replace(learner=learner),  # type: ignore[attr-defined]
         values=values,
-        score=jax.tree.map(lambda leaf: jnp.where(due, 0.0, leaf), score),
+        score=jax.tree.map(lambda old, new: jnp.where(due, new, old), score, _begun_anew(score, parent)),
         key=key,
         num_chunks=num_chunks,
     )
@@ -132,14 +141,29 @@ def finite_mean(mean: Mean) -> Mean:
     return Mean(total=jnp.where(finite, mean.total, 0.0), weight=jnp.where(finite, mean.weight, 0.0))
 
 
-def merits(score: Mean, learner: PyTree) -> jax.Array:
-    """What members are ranked by, float32 [M]; -inf without an episode, or for a learner with NaN."""
+def _begun_anew(score: Mean, parent: jax.Array) -> Mean:
+    """Scores after a selection: those of the parents, of next to no weight beside that of a new episode.
+
+    So a member whose episode goes on beyond the next selection has the last score that there is.
+    """
+    mean = score.total / jnp.maximum(score.weight, _REMEMBERED)
+    weight = jnp.where(score.weight > 0, _REMEMBERED, 0.0)
+    return Mean(total=(mean * weight)[parent], weight=weight[parent])
+
+
+def merits(score: Mean, learner: PyTree) -> tuple[jax.Array, jax.Array]:
+    """What members are ranked by, float32 [M], and whether that is a score of their own, bool [M].
+
+    A learner with NaN has failed: -inf. One that has no score yet, because its first episode goes on, is
+    neither good nor bad: the median of those that have one.
+    """
     sound = jnp.ones(score.weight.shape, bool)
     for leaf in jax.tree.leaves(learner):
         if jnp.issubdtype(leaf.dtype, jnp.inexact):
             sound &= jnp.isfinite(leaf).reshape(leaf.shape[0], -1).all(axis=1)
-    has_score = sound & (score.weight > 0)
-    return jnp.where(has_score, score.total / jnp.maximum(score.weight, 1e-8), -jnp.inf)
+    is_known = sound & (score.weight > 0)
+    value = jnp.where(is_known, score.total / jnp.maximum(score.weight, _REMEMBERED), jnp.nan)
+    return jnp.where(is_known, value, jnp.where(sound, jnp.nanmedian(value), -jnp.inf)), is_known
 
 
 def select(key: jax.Array, merit: jax.Array, truncation: float) -> jax.Array:

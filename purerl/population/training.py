@@ -6,6 +6,7 @@ hyperparameters from then on.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from purerl import checkpoint, files, interrupt, loop, runs, serialization
 from purerl.errors import Interrupted
-from purerl.logging import recorder, records, sinks
+from purerl.logging import recorder, records, scoring, sinks
 from purerl.loop import Report
 from purerl.population.checks import check_options, check_space, leaves_of
 from purerl.population.ending import finish
@@ -27,6 +28,7 @@ from purerl.population.evolution import (
     evolve,
 )
 from purerl.population.lineage import LINEAGE_FILE, append_line, lineage_line
+from purerl.population.ranking import ranking
 from purerl.runs import RunOptions, Session
 from purerl.session import plan_of
 from purerl.sweep.probe import measure_width
@@ -175,19 +177,26 @@ def _train(training: Training) -> dict[str, Any]:
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), population
     )
     evolve_on_device = jax.jit(
-        lambda population, metrics: evolve(population, metrics, training.rules),
+        lambda population, metrics, scores: evolve(population, metrics, training.rules, scores),
         donate_argnums=0,
         out_shardings=(jax.tree.map(lambda leaf: leaf.sharding, expected), None),
     )
+
+    saved = checkpoint.latest(run_dir / runs.CHECKPOINTS, lambda text: console.print(f"warning: {text}"))
+    chunks_done = saved.chunk if saved else 0
+    number = itertools.count(chunks_done + 1)
+    scored = ranking(session, training.rules.options)
 
     def run_chunk(population: Population) -> tuple[Population, Any]:
         run, metrics = program.advance(population.run, population.values)
         # Devices that wait for each other in a chunk must not find something else to do between two of them.
         run, metrics = jax.block_until_ready((run, metrics))
-        return jax.block_until_ready(evolve_on_device(dataclasses.replace(population, run=run), metrics))
+        scores = scored(run.learner, next(number))
+        if scores is not None:
+            scores = jax.block_until_ready(jax.device_put(scores, run.num_updates.sharding))
+        population = dataclasses.replace(population, run=run)
+        return jax.block_until_ready(evolve_on_device(population, metrics, scores))
 
-    saved = checkpoint.latest(run_dir / runs.CHECKPOINTS, lambda text: console.print(f"warning: {text}"))
-    chunks_done = saved.chunk if saved else 0
     if saved:
         population = checkpoint.restore(saved, expected)
     say = lambda sentence: console.print(sentence, style="yellow", highlight=False, soft_wrap=True)  # noqa: E731
@@ -198,8 +207,7 @@ def _train(training: Training) -> dict[str, Any]:
         stop = Interrupted(f"stopped and saved after chunk {outcome.chunk}; {training.how_to_go_on}")
         stop.exit_code = 128 + received[0]
         raise stop
-    names, ranges = training.names, training.rules.ranges
-    return finish(session, program, outcome.state, names, ranges)  # type: ignore[arg-type]
+    return finish(session, program, outcome.state, training.names, training.rules)  # type: ignore[arg-type]
 
 
 def replicated_beside(population: Population, program: Program) -> Population:
@@ -244,6 +252,7 @@ def _loop(
         )
 
     with recorder.recording(plan, metrics, sink, session.console, chunks_done) as record:
+        failed = scoring.failed_seeds(records.read(metrics.metrics))
 
         def report(found: Report) -> None:
             if found.chunk % training.rules.options.exploit_every == 0:
@@ -260,5 +269,7 @@ def _loop(
             chunks_done=chunks_done,
             num_chunks=program.num_chunks,
             save_every=options.checkpoint_every_chunks or max(1, program.num_chunks // _CHECKPOINTS),
+            failed=tuple(plan.seeds.index(seed) for seed in failed),
             keep_going_on_nan=True,
+            revives=True,
         )

@@ -13,6 +13,7 @@ from typing import Annotated
 import tyro
 
 from purerl import arguments, cli
+from purerl.report.comparing import ScoredBy
 from purerl.report.page import write_report
 
 
@@ -29,11 +30,14 @@ class Request:
     threshold: float | None = None
     """What "time to threshold" means, in units of the metric; nine tenths of the way from the lowest to the
     highest mean."""
+    scores: ScoredBy = "evaluation"
+    """What final scores are of: the evaluation of the greedy policy after training, where every run has one,
+    or the last tenth of training."""
 
 
 def _main() -> None:
     request = arguments.parse_alone(Request, __doc__ or "")
-    skipped = write_report(request.run_dirs, request.out, request.metric, request.threshold)
+    skipped = write_report(request.run_dirs, request.out, request.metric, request.threshold, request.scores)
     for path, reason in skipped:
         print(f"left out: {path}: {reason}")
     print(f"saved {request.out / 'report.html'}")

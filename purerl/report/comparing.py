@@ -3,11 +3,12 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from purerl import serialization
+from purerl.logging import scoring
 from purerl.report.reading import Run, Skipped
 from purerl.runs import HOST_OPTIONS
 
@@ -15,6 +16,7 @@ _OF_THE_SEEDS = (*HOST_OPTIONS, "seed", "num_seeds")
 _OF_THE_TASK = ("env", "protocol")
 _METRICS = ("solve_rate", "episode_return")
 _LABEL_OPTIONS = 3
+ScoredBy = Literal["evaluation", "training"]
 
 
 class Group(NamedTuple):
@@ -26,7 +28,10 @@ class Group(NamedTuple):
         steps: environment steps of each seed after each chunk, [C].
         values: the metric of the task, [C, K].
         seconds: of training, up to each chunk and for each seed: those of the run that it belongs to, [C, K].
+        weights: what each of the values weighs, [C, K].
         finished: bool [K], whether the run of a seed came to its end.
+        failed: bool [K], whether a seed has failed.
+        evaluated: score of each seed in the evaluation after training, [K]; NaN without one.
     """
 
     label: str
@@ -34,14 +39,17 @@ class Group(NamedTuple):
     steps: np.ndarray
     values: np.ndarray
     seconds: np.ndarray
+    weights: np.ndarray
     finished: np.ndarray
+    failed: np.ndarray
+    evaluated: np.ndarray
 
-    def last_values(self) -> np.ndarray:
-        """Mean over the last tenth of training, of each seed whose training has ended; NaN if it failed."""
-        tail = self.values[-max(1, len(self.steps) // 10) :, self.finished]
-        has_end = np.isfinite(tail[-1])
-        total, count = np.nansum(tail, axis=0), np.isfinite(tail).sum(axis=0)
-        return np.where(has_end, total / np.maximum(count, 1), np.nan)
+    def scores(self, scored_by: ScoredBy) -> np.ndarray:
+        """What each seed is scored by, [K]; NaN where it has failed, is unfinished or has no value."""
+        found = self.evaluated
+        if scored_by == "training":
+            found = scoring.last_values(self.values, self.weights)
+        return np.where(self.finished & ~self.failed, found, np.nan)
 
 
 class Task(NamedTuple):
@@ -53,20 +61,25 @@ class Task(NamedTuple):
         groups: best first.
         options: values of the options in which they differ, by name, one text a group; None where a group
             lacks the option.
+        scored_by: "evaluation", where every seed that has not failed was evaluated, or "training".
     """
 
     name: str
     metric: str
     groups: tuple[Group, ...]
     options: dict[str, list[str | None]]
+    scored_by: ScoredBy = "training"
 
 
-def compare(found: Sequence[Run], metric: str | None) -> tuple[list[Task], list[Skipped]]:
+def compare(
+    found: Sequence[Run], metric: str | None, scored_by: ScoredBy = "evaluation"
+) -> tuple[list[Task], list[Skipped]]:
     """Puts runs together.
 
     Args:
         found: at least one run.
         metric: what to compare by; by default the share of solved episodes where there is one, or the return.
+        scored_by: what final scores are of, where all runs have it; a metric that is named is of training.
 
     Returns:
         The tasks, and what could not be compared.
@@ -83,7 +96,7 @@ def compare(found: Sequence[Run], metric: str | None) -> tuple[list[Task], list[
         kept = [run for run in members if chosen in run.metrics]
         if kept:
             name = _unique(_world_name(kept[0]), [task.name for task in tasks])
-            tasks.append(_task(name, chosen, kept, skipped))
+            tasks.append(_task(name, chosen, kept, skipped, "training" if metric else scored_by))
     return tasks, skipped
 
 
@@ -132,7 +145,9 @@ def _identity(run: Run) -> str:
     return serialization.digest([run.experiment, rest])
 
 
-def _task(name: str, metric: str, members: Sequence[Run], skipped: list[Skipped]) -> Task:
+def _task(
+    name: str, metric: str, members: Sequence[Run], skipped: list[Skipped], scored_by: ScoredBy
+) -> Task:
     together: dict[str, list[Run]] = {}
     for run in members:
         together.setdefault(_identity(run), []).append(run)
@@ -142,17 +157,25 @@ def _task(name: str, metric: str, members: Sequence[Run], skipped: list[Skipped]
     groups = [
         group_of(label, runs, metric, skipped) for label, runs in zip(labels, together.values(), strict=True)
     ]
-    order = sorted(range(len(groups)), key=lambda index: -_rank(groups[index]))
+    scored_by = what_scores(groups, scored_by)
+    order = sorted(range(len(groups)), key=lambda index: -_rank(groups[index], scored_by))
     return Task(
         name=name,
         metric=metric,
         groups=tuple(groups[index] for index in order),
         options={option: [texts[index] for index in order] for option, texts in options.items()},
+        scored_by=scored_by,
     )
 
 
-def _rank(group: Group) -> float:
-    scores = group.last_values()
+def what_scores(groups: Sequence[Group], wanted: ScoredBy) -> ScoredBy:
+    """What groups can be compared by: evaluations only where every seed that ended well has one."""
+    ended = [group.evaluated[group.finished & ~group.failed] for group in groups]
+    return wanted if all(np.isfinite(scores).all() for scores in ended) else "training"
+
+
+def _rank(group: Group, scored_by: ScoredBy) -> float:
+    scores = group.scores(scored_by)
     scores = scores[np.isfinite(scores)]
     return float(np.median(scores)) if scores.size else -np.inf
 
@@ -191,25 +214,33 @@ def group_of(label: str, members: Sequence[Run], metric: str, skipped: list[Skip
     steps = np.unique(np.concatenate([run.steps for run in members]))
     values: list[np.ndarray] = []
     seconds: list[np.ndarray] = []
-    finished, taken = [], set[int]()
+    weights: list[np.ndarray] = []
+    finished, failed, evaluated, taken = [], [], [], set[int]()
     for run in members:
+        weight = scoring.weights_of(run.lines, metric, run.metrics[metric].shape[1])
         place = np.searchsorted(steps, run.steps)
         for position, seed in enumerate(run.seeds[: run.metrics[metric].shape[1]]):
             if seed in taken:
                 skipped.append(Skipped(run.path, f"seed {seed} is in {label!r} already: the same draws"))
                 continue
             taken.add(seed)
-            for columns, column in ((values, run.metrics[metric][:, position]), (seconds, run.seconds)):
+            course = run.metrics[metric][:, position]
+            for columns, column in ((values, course), (seconds, run.seconds), (weights, weight[:, position])):
                 columns.append(np.full(len(steps), np.nan))
                 columns[-1][place] = column
             finished.append(run.finished)
+            failed.append(run.failed[position])
+            evaluated.append(run.evaluated[position])
     return Group(
         label=label,
         runs=tuple(members),
         steps=steps,
         values=np.stack(values, axis=1),
         seconds=np.stack(seconds, axis=1),
+        weights=np.nan_to_num(np.stack(weights, axis=1)),
         finished=np.array(finished),
+        failed=np.array(failed),
+        evaluated=np.array(evaluated),
     )
 
 

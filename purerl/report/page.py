@@ -7,7 +7,7 @@ from pathlib import Path
 from purerl import files
 from purerl.errors import TrainingError, UserError, one_line
 from purerl.report import pictures, tables
-from purerl.report.comparing import Task, compare, relative
+from purerl.report.comparing import ScoredBy, Task, compare, relative
 from purerl.report.html import document, element, film, picture
 from purerl.report.reading import Skipped, read_runs
 from purerl.report.scores import default_threshold, final_scores, improvements, time_to
@@ -16,9 +16,14 @@ _CURVES = (
     "Line: interquartile mean over seeds; band: 95 % bootstrap interval (Agarwal et al. 2021). "
     "Dashed: the threshold."
 )
-_SCORES = (
-    "The mean over the last tenth of training of each seed. A seed that failed counts with the lowest score "
-    "of the task; runs that have not come to their end are left out."
+_SCORES = {
+    "evaluation": "The evaluation of the greedy policy of each seed after training. ",
+    "training": "The mean over the episodes in the last tenth of training of each seed, or the last value "
+    "where none has ended in it. ",
+}
+_NO_SCORE = (
+    "A seed that failed counts with the lowest score of the task; runs that have not come to their end are "
+    "left out."
 )
 _IMPROVEMENT = (
     "How likely a run of the first is better than one of the second, equal ones counted half; an interval "
@@ -31,7 +36,11 @@ _REACHED = (
 
 
 def write_report(
-    directories: Sequence[Path], out: Path, metric: str | None = None, threshold: float | None = None
+    directories: Sequence[Path],
+    out: Path,
+    metric: str | None = None,
+    threshold: float | None = None,
+    scored_by: ScoredBy = "evaluation",
 ) -> list[Skipped]:
     """Writes `report.html`, `report.json` and the pictures.
 
@@ -42,6 +51,8 @@ def write_report(
             the return.
         threshold: of the time to threshold, in units of the metric; by default nine tenths of the way from
             the lowest to the highest mean of a task.
+        scored_by: what final scores are of: the evaluation after training, where all runs have one, or
+            training. Of a metric that is named they are of training.
 
     Returns:
         What was skipped, and why.
@@ -51,7 +62,7 @@ def write_report(
         TrainingError: the disk is full or not writable.
     """
     found, skipped = read_runs(directories)
-    tasks, incomparable = compare(found, metric)
+    tasks, incomparable = compare(found, metric, scored_by)
     skipped += incomparable
     if not tasks:
         reasons = "; ".join(f"{relative(path)}: {reason}" for path, reason in skipped)
@@ -86,7 +97,7 @@ def _section(task: Task, out: Path, threshold: float) -> Iterator[str]:
     yield element("h3", "Final scores")
     file = out / f"{stem}-scores.png"
     pictures.draw_scores(file, scores, task.metric)
-    yield picture(file, "final scores", _SCORES)
+    yield picture(file, "final scores", _SCORES[task.scored_by] + _NO_SCORE)
     yield tables.scores(scores)
     if comparisons:
         yield element("h3", "Probability of improvement")

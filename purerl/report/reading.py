@@ -9,6 +9,7 @@ import numpy as np
 
 from purerl import runs
 from purerl.errors import one_line
+from purerl.logging import scoring
 
 MEMBERS = "members"
 """Folder of a sweep in which each member is a run directory."""
@@ -25,6 +26,9 @@ class Run(NamedTuple):
         seeds: S seeds.
         steps: environment steps of each seed after each chunk, float64 [C].
         metrics: by name, [C, S]; NaN where there is no value.
+        lines: of `metrics.jsonl`, C whole ones.
+        failed: bool [S], whether each seed has failed.
+        evaluated: score of each seed in the evaluation after training, [S]; NaN without one.
         seconds: of training of all seeds together, up to each chunk, [C]; NaN from where they are not known.
         summary: of `summary.json`; empty where it is lost.
         film: a GIF, if there is one.
@@ -36,6 +40,9 @@ class Run(NamedTuple):
     seeds: tuple[int, ...]
     steps: np.ndarray
     metrics: dict[str, np.ndarray]
+    lines: tuple[dict[str, Any], ...]
+    failed: np.ndarray
+    evaluated: np.ndarray
     seconds: np.ndarray
     summary: dict[str, Any]
     film: Path | None
@@ -43,8 +50,7 @@ class Run(NamedTuple):
     @property
     def finished(self) -> bool:
         """Whether training came to its end: to the last step, or to the failure of all seeds."""
-        failed = self.summary.get("failed_seeds") or []
-        if failed and set(failed) == set(self.seeds):
+        if self.failed.all():
             return True
         total = self.config.get("total_steps")
         return bool(self.steps[-1] >= total) if isinstance(total, int) else bool(self.summary)
@@ -97,13 +103,18 @@ def _read(directory: Path, skip: Callable[[Path, str], None]) -> Run | None:
     config = saved.get("config", {})
     num_seeds = len(next(iter(lines[0]["metrics"].values())))
     first = config.get("seed", 0)
+    seeds = tuple(summary.get("seeds") or range(first, first + num_seeds))
+    failed = scoring.failed_seeds(lines)
     return Run(
         path=directory,
         experiment=str(saved.get("experiment", "unknown")),
         config=config,
-        seeds=tuple(summary.get("seeds") or range(first, first + num_seeds)),
+        seeds=seeds,
         steps=np.array([line["env_steps"] for line in lines], float),
         metrics=_columns(lines, num_seeds),
+        lines=tuple(lines),
+        failed=np.isin(seeds[:num_seeds], failed),
+        evaluated=_evaluated(summary, num_seeds),
         seconds=_seconds(directory, lines, skip),
         summary=summary,
         film=_film(directory, skip),
@@ -183,6 +194,11 @@ def _seconds(
     last = max(line["chunk"] for line in lines)
     elapsed = np.cumsum([times.get(chunk, np.nan) for chunk in range(1, last + 1)])
     return elapsed[[line["chunk"] - 1 for line in lines]]
+
+
+def _evaluated(summary: dict[str, Any], num_seeds: int) -> np.ndarray:
+    found = scoring.cell_scores(summary.get("score"))
+    return found if found is not None and found.shape == (num_seeds,) else np.full(num_seeds, np.nan)
 
 
 def _film(directory: Path, skip: Callable[[Path, str], None]) -> Path | None:

@@ -19,7 +19,8 @@ class Score(NamedTuple):
     Attributes:
         label: of the group.
         per_seed: of each seed that was trained to the end; one that failed has the lowest score of the task.
-        num_failed: seeds that failed.
+        num_failed: seeds that failed, and only these.
+        num_unscored: seeds that ended well and have no value at all, which are left out.
         num_unfinished: seeds whose run has not come to its end, which are left out.
         mean: interquartile mean with its interval; NaN without any seed.
     """
@@ -27,6 +28,7 @@ class Score(NamedTuple):
     label: str
     per_seed: np.ndarray
     num_failed: int
+    num_unscored: int
     num_unfinished: int
     mean: Interval
 
@@ -58,20 +60,23 @@ class Comparison(NamedTuple):
 
 
 def final_scores(task: Task) -> list[Score]:
-    """Mean of the metric over the last tenth of training, by group."""
-    last = [group.last_values() for group in task.groups]
-    present = np.concatenate(last)
+    """What every seed is scored by, by group: its evaluation, or what it stood at last in training."""
+    found = [group.scores(task.scored_by) for group in task.groups]
+    present = np.concatenate(found)
     present = present[np.isfinite(present)]
     lowest = present.min() if present.size else np.nan
     scores = []
-    for group, values in zip(task.groups, last, strict=True):
-        per_seed = np.where(np.isfinite(values), values, lowest)
+    for group, values in zip(task.groups, found, strict=True):
+        failed = group.failed & group.finished
+        unscored = group.finished & ~failed & ~np.isfinite(values)
+        per_seed = np.where(failed, lowest, values)[group.finished & ~unscored]
         mean = interquartile_interval(per_seed[None]) if per_seed.size else np.full((3, 1), np.nan)
         scores.append(
             Score(
                 label=group.label,
                 per_seed=per_seed,
-                num_failed=int((~np.isfinite(values)).sum()),
+                num_failed=int(failed.sum()),
+                num_unscored=int(unscored.sum()),
                 num_unfinished=int((~group.finished).sum()),
                 mean=_interval(*(part[0] for part in mean)),
             )

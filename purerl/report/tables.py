@@ -28,6 +28,7 @@ def scores(found: Sequence[Score]) -> str:
     rows = []
     for score in found:
         notes = [f"{score.num_failed} failed"] * bool(score.num_failed)
+        notes += [f"{score.num_unscored} without a value"] * bool(score.num_unscored)
         notes += [f"{score.num_unfinished} unfinished"] * bool(score.num_unfinished)
         spread = (
             [_number(score.per_seed.min()), _number(score.per_seed.max())]
@@ -81,10 +82,14 @@ def machines(found: Sequence[Run]) -> str:
         summary = run.summary
         machine = summary.get("machine") or {}
         versions = [f"{name} {summary[name]}" for name in ("jax", "jaxlib", "python") if name in summary]
-        failed = summary.get("failed_seeds") or []
+        failed = [seed for seed, failed in zip(run.seeds, run.failed, strict=False) if failed]
         notes = [] if run.finished else [f"unfinished, {short(run.steps[-1])} steps"]
         notes += [f"failed: seed {', '.join(map(str, failed))}"] * bool(failed)
-        notes += [alarm["alarm"].partition(":")[0] for alarm in summary.get("alarms") or []]
+        notes += [
+            alarm["alarm"].partition(":")[0]
+            for alarm in summary.get("alarms") or []
+            if not alarm.get("ended")
+        ]
         rows.append(
             [
                 relative(run.path),
@@ -112,6 +117,7 @@ def numbers(task: Task, threshold: float) -> dict[str, Any]:
     final = final_scores(task)
     return {
         "metric": task.metric,
+        "scored_by": task.scored_by,
         "threshold": threshold,
         "final_scores": {score.label: score._asdict() for score in final},
         "time_to_threshold": {each.label: each._asdict() for each in time_to(task, threshold)},

@@ -11,10 +11,11 @@ from rich.console import Console
 
 from purerl import checkpoint, files, interrupt, loop, runs
 from purerl.errors import Interrupted, TrainingError, UserError, one_line
-from purerl.logging import progress, recorder, records, sinks
+from purerl.logging import progress, recorder, records, scoring, sinks
 from purerl.loop import Report
 from purerl.runs import Session
 from purerl.session import plan_of, summary_of
+from purerl.sweep.scoring import score_members, summary_entry
 from purerl.train import Members, Program
 from purerl.types import TrainState
 
@@ -27,6 +28,8 @@ class Group(NamedTuple):
     Attributes:
         label: for the display.
         sessions: a run for each member; each has as many seeds.
+        alike: places of sessions that one evaluation may play.
+        score_episodes: episodes that each run is scored by; 0 for none.
         rows: every run of every member, one after another; those behind the last member fill the group up.
         checkpoints: where they lie.
         identity: tells this group from others in its checkpoints.
@@ -36,6 +39,8 @@ class Group(NamedTuple):
 
     label: str
     sessions: list[Session]
+    alike: list[list[int]]
+    score_episodes: int
     rows: Members
     checkpoints: Path
     identity: Any
@@ -68,9 +73,10 @@ def train_group(group: Group, program: Program) -> None:
     state = jax.block_until_ready(state)
     say = lambda sentence: group.console.print(sentence, style="yellow", highlight=False, soft_wrap=True)  # noqa: E731
     last_words = f"stopped; {group.how_to_go_on}"
+    scores: list[np.ndarray | None] = [None] * len(group.sessions)
     try:
         with interrupt.noticed("stopping after this chunk", last_words, say, defer=True) as received:
-            chunk = _run(group, program, state, chunks_done, lambda: bool(received))
+            outcome = _run(group, program, state, chunks_done, lambda: bool(received))
     except loop.NotFiniteError as error:
         say(f"every run of {group.label} has failed: {one_line(error)}")
         for session in group.sessions:
@@ -82,12 +88,27 @@ def train_group(group: Group, program: Program) -> None:
             f"cannot write {group.checkpoints}: {one_line(error)}; {group.how_to_go_on}"
         ) from error
     else:
-        if chunk < program.num_chunks:
-            stop = Interrupted(f"stopped and saved after chunk {chunk}; {group.how_to_go_on}")
+        if outcome.chunk < program.num_chunks:
+            stop = Interrupted(f"stopped and saved after chunk {outcome.chunk}; {group.how_to_go_on}")
             stop.exit_code = 128 + received[0]
             raise stop
-    for session in group.sessions:
-        files.write_json(session.run_dir / runs.SUMMARY_FILE, _summary(session, program))
+        scores = _score(group, outcome.state, last_words, say)
+    for session, own in zip(group.sessions, scores, strict=True):
+        summary = _summary(session, program) | summary_entry(own, group.score_episodes)
+        files.write_json(session.run_dir / runs.SUMMARY_FILE, files.plain(summary))
+
+
+def _score(
+    group: Group, state: TrainState, last_words: str, say: Callable[[str], None]
+) -> list[np.ndarray | None]:
+    """Evaluates every run of every member; when it is stopped, the training is in the last checkpoint."""
+    if group.score_episodes:
+        group.console.print(f"{group.label}: evaluating ...", highlight=False, soft_wrap=True)
+    try:
+        with interrupt.noticed("stopping after this part of the evaluation", last_words, say, defer=False):
+            return score_members(group.sessions, group.alike, state.learner, group.score_episodes)
+    except KeyboardInterrupt:
+        raise Interrupted(last_words) from None
 
 
 def _record_failure(group: Group, session: Session, program: Program) -> None:
@@ -104,16 +125,16 @@ def _record_failure(group: Group, session: Session, program: Program) -> None:
 
 def _summary(session: Session, program: Program) -> dict[str, Any]:
     lines = records.read(session.run_dir / runs.METRICS_FILE)
-    if len(lines) == program.num_chunks and len(lines[-1]["failed_seeds"]) < session.options.num_seeds:
-        return summary_of(session, program)
     seeds = list(range(session.options.seed, session.options.seed + session.options.num_seeds))
+    if len(lines) == program.num_chunks and set(scoring.failed_seeds(lines)) != set(seeds):
+        return summary_of(session, program)
     return {"seeds": seeds, "failed_seeds": seeds, **runs.versions(), **runs.machine()}
 
 
 def _run(
     group: Group, program: Program, state: TrainState, chunks_done: int, stop: Callable[[], bool]
-) -> int:
-    """The loop with the files of all members around it; returns the chunks that are done."""
+) -> loop.Outcome:
+    """The loop with the files of all members around it."""
     for session in group.sessions:
         for file in group.files_of(session):
             records.truncate(file, chunks_done)
@@ -122,7 +143,7 @@ def _run(
         # Placed once, and before the first chunk: a copy to devices that wait for each other in a chunk would
         # wait for them, and they for it.
         varied = jax.block_until_ready(program.place(group.rows.varied))
-        outcome = loop.run(
+        return loop.run(
             lambda state: program.advance(state, varied),
             state,
             loop.Hooks(
@@ -138,15 +159,13 @@ def _run(
             failed=_failed(group),
             keep_going_on_nan=True,
         )
-    return outcome.chunk
 
 
 def _failed(group: Group) -> tuple[int, ...]:
     """Rows that an earlier session has left behind."""
     found = []
     for number, session in enumerate(group.sessions):
-        lines = records.read(session.run_dir / runs.METRICS_FILE)
-        failed = lines[-1]["failed_seeds"] if lines else []
+        failed = scoring.failed_seeds(records.read(session.run_dir / runs.METRICS_FILE))
         found += [number * group.num_seeds + seed - session.options.seed for seed in failed]
     return tuple(found)
 
@@ -196,6 +215,7 @@ def _own(report: Report, number: int, num_seeds: int, num_members: int) -> Repor
     return Report(
         chunk=report.chunk,
         metrics={name: values[start : start + num_seeds] for name, values in report.metrics.items()},
+        weights={name: values[start : start + num_seeds] for name, values in report.weights.items()},
         failed=tuple(row - start for row in report.failed if start <= row < start + num_seeds),
         seconds=report.seconds / num_members,
     )

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from purerl import files
 from purerl.errors import TrainingError, one_line
-from purerl.report.comparing import Task, group_of
+from purerl.report.comparing import Task, group_of, what_scores
 from purerl.report.pictures import draw_curves
 from purerl.report.reading import read_runs
 from purerl.report.scores import Score, final_scores
@@ -22,6 +22,10 @@ from purerl.sweep.settings import Member
 from purerl.sweep.space import in_words, label
 
 _ROWS = 10
+_TITLES = {
+    "evaluation": "greedy evaluation after training",
+    "training": "{} over the last tenth of training",
+}
 
 
 def write_results(
@@ -52,7 +56,8 @@ def write_results(
     if not groups:
         console.print("sweep: not one member has a result", style="yellow")
         return []
-    task = Task(name=run_dir.name, metric=metric, groups=tuple(groups), options={})
+    scored_by = what_scores(groups, "evaluation")
+    task = Task(name=run_dir.name, metric=metric, groups=tuple(groups), options={}, scored_by=scored_by)
     scores = final_scores(task)
     order = sorted(range(len(scores)), key=lambda index: -_rank(scores[index]))
     task = task._replace(groups=tuple(groups[index] for index in order))
@@ -66,8 +71,8 @@ def write_results(
     except OSError as error:
         raise TrainingError(f"cannot write the results into {run_dir}: {one_line(error)}") from error
     rows = [{"setting": setting, **score._asdict()} for setting, score in zip(settings, scores, strict=True)]
-    files.write_json(run_dir / "results.json", {"metric": metric, "members": rows})
-    console.print(_table(settings, scores, names, metric))
+    files.write_json(run_dir / "results.json", {"metric": metric, "scored_by": scored_by, "members": rows})
+    console.print(_table(settings, scores, names, _TITLES[scored_by].format(metric.replace("_", " "))))
     best = directories[int(scores[0].label.partition(":")[0])]
     console.print(
         f"sweep: saved in {run_dir}; the best member's configuration is {best / CONFIG_FILE}. Its score is "
@@ -93,10 +98,10 @@ def _write_csv(file: Path, settings: Sequence[dict[str, Any]], scores: Sequence[
 
 
 def _table(
-    settings: Sequence[dict[str, Any]], scores: Sequence[Score], names: Sequence[str], metric: str
+    settings: Sequence[dict[str, Any]], scores: Sequence[Score], names: Sequence[str], what: str
 ) -> Table:
     shown = f"best {_ROWS} of {len(scores)}" if len(scores) > _ROWS else f"{len(scores)}"
-    title = f"{metric.replace('_', ' ')} over the last tenth of training: the {shown} members"
+    title = f"{what}: the {shown} members"
     table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("member", justify="right")
     for name in names:

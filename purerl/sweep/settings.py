@@ -34,6 +34,8 @@ class SweepOptions:
     """Runs that are computed side by side; 0 measures what is fastest here."""
     group_size: int = 0
     """Members that are in memory together; 0 for as many as fit."""
+    score_episodes: int = 100
+    """Episodes of the greedy policy that each run is scored by at its end; 0: returns of training instead."""
 
 
 class Member(NamedTuple):
@@ -153,6 +155,15 @@ def buckets(members: Sequence[Member]) -> list[list[Member]]:
     for combination, member in zip(combinations, members, strict=True):
         structure = jax.tree.structure(member.experiment.algorithm_config)
         found.setdefault((texts.get(combination), structure), []).append(member)
+    return list(found.values())
+
+
+def of_one_world(members: Sequence[Member]) -> list[list[int]]:
+    """Places of members whose learners one evaluation may play: they differ only in how they learn."""
+    found: dict[Any, list[int]] = {}
+    for place, member in enumerate(members):
+        other = tuple(repr(value) for name, value in member.setting.items() if not is_leaf(member, name))
+        found.setdefault(other, []).append(place)
     return list(found.values())
 
 

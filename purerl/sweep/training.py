@@ -22,7 +22,17 @@ from purerl.sweep import results
 from purerl.sweep.groups import Group, train_group
 from purerl.sweep.probe import Width, measure_width, members_in_memory
 from purerl.sweep.reached import check_swept
-from purerl.sweep.settings import Build, Member, SweepOptions, buckets, make_members, rows, typed
+from purerl.sweep.scoring import check_episodes
+from purerl.sweep.settings import (
+    Build,
+    Member,
+    SweepOptions,
+    buckets,
+    make_members,
+    of_one_world,
+    rows,
+    typed,
+)
 from purerl.sweep.space import Space, as_text, draw
 from purerl.train import Members, Program
 
@@ -38,6 +48,7 @@ class Sweep(NamedTuple):
         members: all of them.
         buckets: those that can share a program.
         swept: options that are swept, as on the command line, by name.
+        score_episodes: episodes that each run is scored by.
         layout: `width`, `group_size` by bucket and `num_devices`, which a resumed sweep keeps.
         console: where to show the progress.
         how_to_go_on: what to say when it is stopped.
@@ -47,6 +58,7 @@ class Sweep(NamedTuple):
     members: list[Member]
     buckets: list[list[Member]]
     swept: dict[str, str]
+    score_episodes: int
     layout: dict[str, Any]
     console: Console
     how_to_go_on: str
@@ -78,6 +90,7 @@ def sweep(
     """
     options = options or SweepOptions()
     runs.check_options(config)
+    check_episodes(options.score_episodes)
     known = typed(space, type(config))
     if not known:
         raise UserError("there is nothing to sweep; say what, as --sweep.ppo.gamma 0.9,0.99")
@@ -102,7 +115,8 @@ def sweep(
         "config": serialization.encode(config),
     }
     files.write_json(run_dir / SWEEP_FILE, saved)
-    return _train(Sweep(run_dir, members, together, swept, layout, console, _how_to_go_on(script, run_dir)))
+    go_on = _how_to_go_on(script, run_dir)
+    return _train(Sweep(run_dir, members, together, swept, options.score_episodes, layout, console, go_on))
 
 
 def resume(
@@ -119,7 +133,9 @@ def resume(
     members = make_members(config, build, settings)
     swept, layout = saved["swept"], saved["layout"]
     go_on = _how_to_go_on(script, run_dir)
-    return _train(Sweep(run_dir, members, buckets(members), swept, layout, console or Console(), go_on))
+    episodes = saved["options"].get("score_episodes", SweepOptions.score_episodes)
+    console = console or Console()
+    return _train(Sweep(run_dir, members, buckets(members), swept, episodes, layout, console, go_on))
 
 
 def read_sweep(run_dir: Path, file_name: str = SWEEP_FILE) -> dict[str, Any]:
@@ -220,6 +236,8 @@ def _group(sweep: Sweep, group: list[Member], padded: Members, number: int) -> G
     return Group(
         label=f"{group[0].experiment.name}, group {number} of {num_groups}",
         sessions=sessions,
+        alike=of_one_world(group),
+        score_episodes=sweep.score_episodes,
         rows=padded,
         checkpoints=sweep.run_dir / "groups" / f"{number:04d}",
         identity=[serialization.encode(member.setting) for member in group],

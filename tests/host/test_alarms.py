@@ -151,10 +151,71 @@ def test_a_quiet_policy_in_the_second_half_of_a_run_has_converged():
     assert told(lines(**jump("entropy", 16, 0.001))) == []
 
 
+def test_choices_that_are_made_in_the_second_half_of_a_run_have_no_entropy_to_move():
+    made = jump("entropy", 16, 0.001) | jump("clip_fraction", 16, 0.0)
+    assert told(lines(**made)) == []
+    held = jump("entropy", 16, 0.1) | jump("clip_fraction", 16, 0.0)
+    assert [sentence.partition(":")[0] for _, sentence in told(lines(**held))] == ["pinned entropy"]
+
+
 def test_an_alarm_that_comes_back_after_a_while_is_told_again():
     norms = {3: 1e4, 6: 1e4, 20: 1e4}  # 3 chunks later is the same alarm, 14 chunks later another one
     run = lines(gradient_norm=lambda chunk: norms.get(chunk, 0.7))
     assert [chunk for chunk, _ in told(run)] == [3, 20]
+
+
+def ends(run):
+    """Steps at which each alarm was told, and at which it ended."""
+    return [(each.env_steps, each.ended) for each in replay(run, (0,), NUM_CHUNKS).told]
+
+
+def test_an_alarm_ends_where_its_fault_was_gone_for_a_while_and_that_is_told_once():
+    # 100 steps a chunk: heard from chunk 7 to 9, quiet from 10; five quiet chunks are over with chunk 14.
+    run = lines(gradient_norm=lambda chunk: 1e4 if 7 <= chunk <= 9 else 0.7)
+    assert ends(run) == [(700, 1000)]
+    watch = Watch((0,), NUM_CHUNKS)
+    heard = [watch.add(line) for line in run]
+    assert [number for number, each in enumerate(heard, 1) if each.over] == [14]
+    assert [told.alarm.name for told in heard[13].over] == ["exploding gradient"]
+
+
+def test_an_alarm_whose_fault_is_there_to_the_last_stands_and_one_that_is_gone_in_the_last_chunk_has_ended():
+    assert ends(lines(**jump("gradient_norm", 7, 1e4))) == [(700, None)]
+    assert ends(lines(gradient_norm=lambda chunk: 1e4 if 28 <= chunk <= 29 else 0.7)) == [(2800, 3000)]
+    pause = {3, 4, 6, 8}  # pauses shorter than a while are part of one alarm
+    assert ends(lines(gradient_norm=lambda chunk: 1e4 if chunk in pause else 0.7)) == [(300, 900)]
+
+
+def test_an_alarm_of_a_failed_seed_never_ends():
+    run = lines(num_seeds=2)
+    for line in run[6:]:
+        line["failed_seeds"] = [1]
+    (told_once,) = replay(run, (0, 1), NUM_CHUNKS).told
+    assert (told_once.chunk, told_once.ended) == (7, None)
+
+
+def test_a_critic_is_judged_by_its_error_against_the_scale_of_returns_where_they_hardly_differ():
+    # A solved task: returns of 5 that differ by 0.002 (variance 4e-6), and a critic that errs by 0.005, six
+    # times the variance (explained variance 1 - 25 / 4 = -5.25): a thousandth of the return is no fault.
+    solved = jump("explained_variance", 4, -5.25) | jump("return_variance", 4, 4e-6)
+    assert told(lines(**solved, return_mean=lambda chunk: 5.0)) == []
+    # The same critic errs by sqrt(6.25 * 0.16) = 1 where returns of 5 differ by 0.4: a fifth is one.
+    wrong = jump("explained_variance", 4, -5.25) | jump("return_variance", 4, 0.16)
+    ((chunk, sentence),) = told(lines(**wrong, return_mean=lambda chunk: 5.0))
+    assert (chunk, sentence.partition(":")[0]) == (4, "failing critic")
+    # A critic no better than a constant: errors of 0.4 are a hundredth of returns of 40, and two fifths of 1.
+    idle = jump("explained_variance", 4, -0.1) | jump("return_variance", 4, 0.16)
+    assert told(lines(**idle, return_mean=lambda chunk: 40.0)) == []
+    assert [chunk for chunk, _ in told(lines(**idle, return_mean=lambda chunk: 1.0))] == [13]
+
+
+def test_returns_that_differed_once_are_a_scale_too_where_their_mean_is_zero():
+    # Variance 0.3 early, 1e-4 later, mean 0: an error of sqrt(3 * 1e-4) = 0.017 against sqrt(0.3) = 0.55.
+    settled = jump("explained_variance", 9, -2.0) | jump("return_variance", 9, 1e-4)
+    assert told(lines(**settled, return_mean=lambda chunk: 0.0)) == []
+    # Errors of sqrt(3 * 0.01) = 0.17 are a third of it.
+    failing = jump("explained_variance", 9, -2.0) | jump("return_variance", 9, 0.01)
+    assert [chunk for chunk, _ in told(lines(**failing, return_mean=lambda chunk: 0.0))] == [9]
 
 
 def test_an_alarm_names_the_seeds_that_it_concerns():
@@ -207,6 +268,22 @@ def test_a_policy_that_moves_far_and_narrows_all_the_time_has_too_high_a_learnin
 def test_a_critic_does_not_fail_where_there_is_nothing_to_explain():
     nothing = {"return_variance": lambda chunk: 0.0}
     assert told(lines(**nothing, **jump("explained_variance", 4, -3.0))) == []
+
+
+def test_a_gradient_of_action_values_is_long_in_units_of_returns():
+    # Returns of at most 50 + 5 % allow 100 times as much, about 5,000; where a policy is clipped, 100.
+    def values_only(run):
+        for line in run:
+            del line["metrics"]["clip_fraction"], line["metrics"]["approx_kl"]
+        return run
+
+    long, longer = jump("gradient_norm", 7, 3e3), jump("gradient_norm", 7, 3e4)
+    assert told(values_only(lines(**long, episode_return=lambda chunk: 50.0 + 0.01 * chunk))) == []
+    ((chunk, sentence),) = told(
+        values_only(lines(**longer, episode_return=lambda chunk: 50.0 + 0.01 * chunk))
+    )
+    assert (chunk, sentence.partition(":")[0]) == (7, "exploding gradient")
+    assert [chunk for chunk, _ in told(lines(**long))] == [7]
 
 
 def test_an_exploding_gradient_names_its_layer():

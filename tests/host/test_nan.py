@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from purerl import loop, runs
+from purerl.report.reading import read_runs
 from purerl.types import Mean
 
 
@@ -23,7 +24,12 @@ def test_a_nan_stops_the_run_and_names_quantity_seed_and_last_good_checkpoint(co
         "chunk-00000006",
         "chunk-00000008",
     ]
-    assert len(lines(tmp_path / "run")) == 8
+    *before, last = lines(tmp_path / "run")
+    assert [line["chunk"] for line in before] == list(range(1, 9))
+    assert (last["chunk"], last["failed_seeds"]) == (9, [4])
+    assert all(values == [None] for values in last["metrics"].values())
+    (found,), _ = read_runs([tmp_path / "run"])
+    assert found.failed.tolist() == [True] and found.finished
 
 
 def test_healthy_seeds_go_on_by_option_and_are_not_changed(command, tmp_path):

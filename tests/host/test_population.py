@@ -70,7 +70,9 @@ def test_copies_change_by_the_factor_or_by_the_step_and_stay_in_their_range():
 def test_what_is_not_finite_ranks_last_and_is_replaced_and_told_as_no_value():
     learner = {"w": jnp.array([[1.0], [jnp.nan], [3.0], [4.0], [5.0]])}
     score = Mean(total=jnp.array([1.0, 9.0, 3.0, 8.0, 5.0]), weight=jnp.array([1.0, 1.0, 1.0, 0.0, 1.0]))
-    np.testing.assert_array_equal(merits(score, learner), [1, -np.inf, 3, -np.inf, 5])
+    merit, is_known = merits(score, learner)  # the median of 1, 3 and 5 where no episode has ended
+    np.testing.assert_array_equal(merit, [1, -np.inf, 3, 3, 5])
+    np.testing.assert_array_equal(is_known, [True, False, True, False, True])
     run = TrainState(
         learner=learner,
         actor={"a": jnp.arange(5)},
@@ -88,6 +90,89 @@ def test_what_is_not_finite_ranks_last_and_is_replaced_and_told_as_no_value():
     np.testing.assert_array_equal(evolved.run.actor["a"], np.arange(5))  # environments stay
     assert np.isfinite(told.values).all()
     assert told["episode_return"].weight[1] == 0
+
+
+RULES = Rules(
+    {"rate": SPACE["tracker.rate"]}, "episode_return", PopulationOptions(exploit_every=1, truncation=0.2)
+)
+
+
+def population_of(skills):
+    count = len(skills)
+    run = TrainState(
+        learner={"w": jnp.array(skills)[:, None]},
+        actor={},
+        curriculum={},
+        key=jax.random.split(jax.random.key(0), count),
+        num_updates=jnp.zeros(count, jnp.int32),
+    )
+    return begin(run, {"rate": jnp.full(count, 0.01)}, seed=0)
+
+
+def told(returns, weights):
+    return pack(
+        {"episode_return": Mean(total=jnp.array(returns) * jnp.array(weights), weight=jnp.array(weights))}
+    )
+
+
+def test_members_whose_episode_goes_on_are_neither_replaced_nor_copied():
+    # Member 2 has told nothing yet; 0 is the worst of the others and 4 the best.
+    population = population_of([1.0, 2.0, 3.0, 4.0, 5.0])
+    evolved, found = evolve(population, told([1.0, 2, 0, 4, 5], [1.0, 1, 0, 1, 1]), RULES)
+    np.testing.assert_array_equal(evolved.learner["w"][:, 0], [5, 2, 3, 4, 5])
+    np.testing.assert_array_equal(found["population_score"].weight, [1, 1, 0, 1, 1])
+    nothing, _ = evolve(population, told([0.0] * 5, [0.0] * 5), RULES)
+    np.testing.assert_array_equal(nothing.learner["w"], population.learner["w"])
+
+
+def test_the_last_score_counts_until_the_next_episode_ends_and_a_copy_has_that_of_its_parent():
+    population = population_of([1.0, 2.0, 3.0, 4.0, 5.0])
+    once, _ = evolve(population, told([1.0, 2, 3, 4, 5], [10.0] * 5), RULES)
+    # Only members 1 and 4 end an episode: 9 and 0 instead of 2 and 5. Member 0 stands at its parent's 5.
+    twice, found = evolve(once, told([0.0, 9, 0, 0, 0], [0.0, 1, 0, 0, 1]), RULES)
+    np.testing.assert_allclose(found["population_score"].total, [5, 9, 3, 4, 0], rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(twice.learner["w"][:, 0], [5, 2, 3, 4, 2])
+
+
+def test_an_evaluation_ranks_members_whatever_they_were_paid_in_training():
+    population = population_of([1.0, 2.0, 3.0, 4.0, jnp.nan])
+    paid = told([1.0, 2, 3, 4, 5], [1.0] * 5)
+    evolved, found = evolve(population, paid, RULES, jnp.array([40.0, 30.0, 20.0, 10.0, 99.0]))
+    np.testing.assert_array_equal(
+        evolved.learner["w"][:, 0], [1, 2, 3, 4, 1]
+    )  # what is not finite goes first
+    np.testing.assert_array_equal(found["population_score"].total, [40, 30, 20, 10, 0])
+
+
+def test_the_best_member_is_that_of_the_evaluation(tmp_path):
+    calls = []
+
+    def score(learners, seed, num_episodes):
+        calls.append((seed, num_episodes))
+        return -np.abs(learners["skill"].mean(1) - 5.0)
+
+    config = dataclasses.replace(QUIET_TASK, run_dir=tmp_path / "population")
+    scored = lambda config: build(config)._replace(score=score)  # noqa: E731
+    options = dataclasses.replace(OPTIONS, exploit_every=10, score_episodes=7)
+    summary = train_population(config, scored, SPACE, options, QUIET)
+    # Selections after chunks 10 to 50, each with episodes of its own, and five times as many at the end.
+    assert calls == [(10, 7), (20, 7), (30, 7), (40, 7), (50, 7), (0, 35)]
+    assert summary["best_member"] == int(np.argmax(summary["score"]["per_seed"]))
+    chosen = read_lineage(tmp_path / "population")[1]
+    assert max(chosen["scores"]) <= 0
+
+
+def test_the_best_member_is_the_right_one_where_no_episode_ends_in_the_last_tenth(tmp_path):
+    # Episodes of 40 updates end with updates 40 and 80 of 100, in chunks 20 and 40 of 50.
+    task = dataclasses.replace(QUIET_TASK, tracker=QUIET_TASK.tracker.replace(episode_length=40))
+    summary = train(tmp_path / "population", task, exploit_every=60)
+    lines = [
+        json.loads(line) for line in (tmp_path / "population" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert lines[-1]["metrics"]["episode_return"] == [None] * 10
+    last = lines[39]["metrics"]["episode_return"]
+    assert (summary["best_member"], summary["failed_seeds"]) == (int(np.argmax(last)), [])
+    np.testing.assert_allclose(summary["score"]["per_seed"], last)
 
 
 def test_a_plain_model_that_follows_the_lineage_learns_the_same(whole):

@@ -16,8 +16,11 @@ from purerl.report.scores import final_scores, time_to
 GIF = b"GIF89a" + bytes(20) + b";"
 
 
-def write_run(directory, curves, *, rate=0.1, seed=0, experiment="ppo-world", env="World-v0", **changes):
-    """A run directory; curves [C][S], 10 steps and 2 seconds a chunk."""
+def write_run(
+    directory, curves, *, rate=0.1, seed=0, experiment="ppo-world", env="World-v0",
+    episodes=None, failed=None, score=None, **changes,
+):  # fmt: skip
+    """A run directory; curves and episodes [C][S], 10 steps and 2 seconds a chunk; failed: seed and chunk."""
     directory.mkdir(parents=True)
     num_seeds = len(curves[0])
     config = {"seed": seed, "num_seeds": num_seeds, "total_steps": 10 * len(curves), "env": env}
@@ -27,16 +30,19 @@ def write_run(directory, curves, *, rate=0.1, seed=0, experiment="ppo-world", en
         {
             "chunk": chunk,
             "env_steps": 10 * chunk,
-            "failed_seeds": [],
+            "failed_seeds": [failed[0]] if failed and chunk >= failed[1] else [],
             "metrics": {"entropy": values, "episode_return": values},
         }
         for chunk, values in enumerate(curves, 1)
     ]
+    for line, counts in zip(lines, episodes or (), strict=False):
+        line["episodes"] = counts
     (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     times = [{"chunk": chunk, "seconds": 2.0} for chunk in range(1, len(curves) + 1)]
     (directory / "timing.jsonl").write_text("".join(json.dumps(line) + "\n" for line in times))
     summary = {"seeds": list(range(seed, seed + num_seeds)), "jax": "1.2.3", "device": "abacus"}
     summary["eval"] = {"default": {"per_seed": curves[-1], "mean": 0.0}}
+    summary |= {"score": {"per_seed": score}} if score else {}
     (directory / "summary.json").write_text(json.dumps(summary))
     return directory
 
@@ -80,7 +86,7 @@ def test_scores_and_times_are_those_worked_by_hand(tmp_path):
 
 def test_a_seed_that_failed_has_the_lowest_score_and_one_that_has_not_ended_has_none(tmp_path):
     failed = [[value, None if chunk > 10 else value] for chunk, (value, _) in enumerate(rising(4.0, 4.0), 1)]
-    write_run(tmp_path / "a", failed)
+    write_run(tmp_path / "a", failed, failed=(1, 11))
     write_run(tmp_path / "b", rising(1.0, 1.0), rate=0.2)
     write_run(tmp_path / "c", rising(2.0)[:12], rate=0.3, total_steps=200)
     (task,), _ = compare(read_runs(sorted(tmp_path.iterdir()))[0], None)
@@ -89,6 +95,66 @@ def test_a_seed_that_failed_has_the_lowest_score_and_one_that_has_not_ended_has_
     assert scores["learning_rate 0.1"].num_failed == 1
     assert scores["learning_rate 0.3"].per_seed.size == 0
     assert scores["learning_rate 0.3"].num_unfinished == 1
+
+
+def test_a_seed_whose_episodes_are_longer_than_a_chunk_has_not_failed(tmp_path):
+    # 20 chunks, a tenth is two. Seed 0 ends an episode every third chunk, the last in 18, seed 1 in 19; seed
+    # 2 has never ended one, and seed 3 has failed in chunk 20.
+    curves = [
+        [500.0 if chunk % 3 == 0 else None, 400.0 if chunk == 19 else 0.0 if chunk < 10 else None,
+         None, 7.0 if chunk < 20 else None]
+        for chunk in range(1, 21)
+    ]  # fmt: skip
+    write_run(tmp_path / "a", curves, failed=(3, 20))
+    write_run(tmp_path / "b", rising(4.0), rate=0.2)
+    found = read_runs(sorted(tmp_path.iterdir()))[0]
+    (task,), _ = compare(found, None)
+    scores = {score.label: score for score in final_scores(task)}
+    long, short = scores["learning_rate 0.1"], scores["learning_rate 0.2"]
+    np.testing.assert_allclose(long.per_seed, [500.0, 400.0, 4 * 39 / 40])
+    assert (long.num_failed, long.num_unscored, long.num_unfinished) == (1, 1, 0)
+    assert (short.num_failed, short.num_unscored) == (0, 0)
+    assert [run.failed.tolist() for run in found] == [[False, False, False, True], [False]]
+    assert task.groups[0].label == "learning_rate 0.1"  # the better one is first
+
+
+def test_every_episode_of_the_last_tenth_counts_alike(tmp_path):
+    # In the last two chunks of 20, nine short episodes of mean 10 and one long one of 20: 11, not 15.
+    curves = [[10.0]] * 19 + [[20.0]]
+    write_run(tmp_path / "a", curves, episodes=[[9.0]] * 19 + [[1.0]])
+    (task,), _ = compare(read_runs([tmp_path / "a"])[0], None)
+    np.testing.assert_allclose(final_scores(task)[0].per_seed, [(9 * 10 + 20) / 10])
+    # Entropy is a mean over steps, as many in every chunk.
+    (task,), _ = compare(read_runs([tmp_path / "a"])[0], "entropy")
+    np.testing.assert_allclose(final_scores(task)[0].per_seed, [15.0])
+
+
+def test_scores_are_of_the_evaluation_where_all_have_one_and_of_training_where_they_have_not(tmp_path):
+    write_run(tmp_path / "a", rising(1.0, 2.0), score=[30.0, 50.0])
+    write_run(tmp_path / "b", rising(9.0), rate=0.2, score=[20.0])
+    found = read_runs(sorted(tmp_path.iterdir()))[0]
+    (task,), _ = compare(found, None)
+    assert (task.scored_by, task.groups[0].label) == ("evaluation", "learning_rate 0.1")
+    assert [score.per_seed.tolist() for score in final_scores(task)] == [[30.0, 50.0], [20.0]]
+    for other in (compare(found, None, "training"), compare(found, "episode_return")):
+        (task,), _ = other
+        assert (task.scored_by, task.groups[0].label) == ("training", "learning_rate 0.2")
+        np.testing.assert_allclose(final_scores(task)[0].per_seed, [9 * 39 / 40])
+    write_run(tmp_path / "c", rising(5.0), rate=0.3)  # was never evaluated
+    (task,), _ = compare(read_runs(sorted(tmp_path.iterdir()))[0], None)
+    assert task.scored_by == "training"
+
+
+def test_a_seed_that_failed_is_the_lowest_though_it_was_evaluated(tmp_path):
+    write_run(tmp_path / "a", rising(4.0, 4.0), failed=(1, 15), score=[40.0, 90.0])
+    write_run(tmp_path / "b", rising(1.0), rate=0.2, score=[30.0])
+    assert not write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+    numbers = json.loads((tmp_path / "out" / "report.json").read_text())["World-v0"]
+    assert numbers["scored_by"] == "evaluation"
+    score = numbers["final_scores"]["learning_rate 0.1"]
+    assert (score["per_seed"], score["num_failed"]) == ([40.0, 30.0], 1)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "1 failed" in page and "failed: seed 1" in page
 
 
 def test_what_is_missing_or_damaged_is_named_and_the_rest_is_used(tmp_path):

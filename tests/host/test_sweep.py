@@ -209,6 +209,81 @@ def test_every_member_may_fail(tmp_path):
     assert [score.num_failed for score in scores] == [1, 1]
 
 
+def scored(config, calls=None):
+    """The experiment with an evaluation that is the opposite of what training told."""
+
+    def score(learners, seed, num_episodes):
+        if calls is not None:
+            calls.append((len(learners["skill"]), seed, num_episodes))
+        return -learners["skill"].mean(1)
+
+    return build(config)._replace(score=score)
+
+
+def test_members_are_scored_by_a_greedy_evaluation_in_one_call_or_by_returns_where_that_is_asked_for(
+    tmp_path,
+):
+    calls = []
+    config = Config(num_seeds=2, seed=3, run_dir=tmp_path / "sweep")
+    by_evaluation = sweep(
+        config, lambda config: scored(config, calls), RATES, SweepOptions(num_members=3), QUIET
+    )
+    assert calls == [(6, 3, 100)]
+    results = json.loads((tmp_path / "sweep" / "results.json").read_text())
+    assert results["scored_by"] == "evaluation"
+    assert all(score.mean[0] < 0 for score in by_evaluation)
+    config = Config(num_seeds=2, seed=3, run_dir=tmp_path / "other")
+    options = SweepOptions(num_members=3, score_episodes=0)
+    by_training = sweep(config, lambda config: scored(config, calls), RATES, options, QUIET)
+    assert len(calls) == 1
+    assert json.loads((tmp_path / "other" / "results.json").read_text())["scored_by"] == "training"
+    assert all(score.mean[0] > 0 for score in by_training)
+    for scores in (by_training, by_evaluation):  # best first
+        means = [score.mean[0] for score in scores]
+        assert means == sorted(means, reverse=True)
+
+
+def test_members_of_several_worlds_are_evaluated_apart(tmp_path):
+    calls = []
+    space = {"scale": Choice((1.0, 2.0)), "tracker.rate": Choice((0.01, 0.02))}
+    config = Config(run_dir=tmp_path / "sweep")
+    sweep(config, lambda config: scored(config, calls), space, SweepOptions(), QUIET)
+    assert [rows for rows, *_ in calls] == [2, 2]  # two rates in each of two worlds
+
+
+@pytest.mark.parametrize("length", [3, 7, 40])
+def test_episodes_longer_than_a_chunk_are_no_failure(tmp_path, length):
+    # Two updates a chunk, 100 updates: the last episode of 7 updates ends with update 98, before the last
+    # chunk; of 40, with update 80, before the last tenth.
+    config = Config(tracker=Config().tracker.replace(episode_length=length, noise=0.0))
+    scores = run_sweep(tmp_path / "sweep", config=config, num_members=3)
+    last = json.loads(member_files(tmp_path / "sweep")["0000"].splitlines()[-1])
+    assert (last["metrics"]["episode_return"] == [None]) == (length != 3) and last["failed_seeds"] == []
+    for score in scores:
+        assert (score.num_failed, score.num_unscored) == (0, 0)
+        assert np.isfinite(score.per_seed).all()
+    table = list(csv.DictReader((tmp_path / "sweep" / "results.csv").open()))
+    told = {row["member"]: row for row in table}
+    for number, text in member_files(tmp_path / "sweep").items():
+        returns = [json.loads(line)["metrics"]["episode_return"][0] for line in text.splitlines()]
+        last_told = [value for value in returns[-5:] if value is not None] or [
+            next(value for value in returns[::-1] if value is not None)
+        ]
+        row = told[str(int(number))]
+        np.testing.assert_allclose(float(row["interquartile_mean"]), np.mean(last_told), rtol=1e-6)
+        assert row["failed"] == "0"
+
+
+def test_the_failed_seeds_of_members_and_the_failed_of_the_table_are_the_same(tmp_path):
+    space = {"tracker.bonus": Choice((0.0, 1e38, 0.5))}
+    config = Config(num_seeds=2, tracker=Config().tracker.replace(episode_length=40))
+    run_sweep(tmp_path / "sweep", space, config, num_members=0)
+    summaries = member_files(tmp_path / "sweep", "summary.json")
+    failed = {str(int(number)): len(json.loads(text)["failed_seeds"]) for number, text in summaries.items()}
+    table = csv.DictReader((tmp_path / "sweep" / "results.csv").open())
+    assert {row["member"]: int(row["failed"]) for row in table} == failed == {"0": 0, "1": 2, "2": 0}
+
+
 def test_wandb_follows_each_member_as_a_run_of_its_own(tmp_path, monkeypatch):
     opened, written = [], []
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from purerl import cli
-from purerl.metrics import pack
+from purerl.metrics import as_mean, pack
 from purerl.runs import Experiment, RunOptions, Steps
 from purerl.train import build_program
 from purerl.types import Algorithm, Mean, TrainState
@@ -30,6 +30,8 @@ class TrackerConfig:
     """Standard deviation of what chance adds."""
     width: int = struct.field(pytree_node=False, default=1)
     """Numbers that are learnt."""
+    episode_length: int = 1
+    """Updates that an episode takes; its return is told in the last one of them."""
     total_updates: int = 1
     """Set by the program."""
 
@@ -66,7 +68,13 @@ def make_tracker(scale, axis_name=None):
         gained = gain(config.rate, state.num_updates / config.total_updates) + config.bonus
         chance = config.noise * jax.random.normal(child, (config.width,))
         learner = {"skill": state.learner["skill"] + scale * gained + chance}
-        metrics = pack({"episode_return": Mean(total=learner["skill"].mean(), weight=jnp.float32(1.0))})
+        ends = jnp.float32((state.num_updates + 1) % config.episode_length == 0)
+        metrics = pack(
+            {
+                "episode_return": Mean(total=ends * learner["skill"].mean(), weight=ends),
+                "loss": as_mean(gained),
+            }
+        )
         return state.replace(learner=learner, key=key, num_updates=state.num_updates + 1), metrics
 
     return Algorithm(init=init, update=update, policy=None, steps_per_update=lambda config: 1)
