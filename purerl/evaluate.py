@@ -10,6 +10,7 @@ import numpy as np
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
+from purerl.placement import local_devices
 from purerl.types import PyTree
 
 Policy = Callable[..., Any]
@@ -99,7 +100,7 @@ def evaluate(
     block: int | None = None,
     initial_carry: Callable[[int], PyTree] | None = None,
 ) -> Episodes:
-    """Episodes of every learner under every set of parameters, on all local devices.
+    """Episodes of every learner under every set of parameters, on all local devices in use.
 
     Every learner and every set of parameters meets the same keys, whatever the number of devices.
 
@@ -126,7 +127,7 @@ def evaluate(
     num_blocks = -(-num_episodes // block)
     num_seeds, num_params = (jax.tree.leaves(tree)[0].shape[0] for tree in (learners, params))
     items = [axis.ravel() for axis in np.indices((num_seeds, num_params, num_blocks))]
-    devices = jax.local_devices()
+    devices = local_devices()
     padding = -len(items[0]) % len(devices)
     items = [np.pad(axis, (0, padding)) for axis in items]
 

@@ -4,6 +4,8 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
+from purerl import cores
+
 # Read by XLA when its first backend starts. Each is left alone where the user has set it.
 #   concurrency_optimized_scheduler: its default hangs scanned, vmapped programs on small machines.
 #   ynn_fusion_type: YNNPACK is faster than XLA at matrix products, and up to 40 times slower at reductions.
@@ -18,8 +20,8 @@ _EXTRA = "--xla_backend_extra_options"
 
 
 def num_cores() -> int:
-    """The number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The number of processor cores that this process may use, by affinity and by quota."""
+    return cores.count()
 
 
 def configure() -> None:

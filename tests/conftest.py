@@ -11,6 +11,16 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if FAST_COMPILATION not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FAST_COMPILATION}".strip()
 
+import pytest  # noqa: E402
+
 import purerl  # noqa: E402
+from purerl import cores, placement  # noqa: E402
 
 purerl.runtime.enable_compilation_cache()
+
+
+@pytest.fixture(autouse=True)
+def _all_devices(monkeypatch):
+    """Whatever else the machine does, and whatever another test has chosen."""
+    monkeypatch.setattr(cores, "busy", lambda: 0.0)
+    placement.use(0)

@@ -21,8 +21,8 @@ def test_columns_or_rows_are_orthonormal_to_rounding_and_as_in_jax(shape):
 
 
 def test_vectors_that_are_almost_parallel_come_out_orthonormal():
-    # The second differs from the first by 1e-4: of its 24 bits, 13 are lost with the first projection, and the
-    # second one takes out what rounding has left along the first vector.
+    # The second differs from the first by 1e-4: of its 24 bits, 13 are lost with the first projection, and
+    # the second one takes out what rounding has left along the first vector.
     first = jax.random.normal(KEY, (64,))
     second = first + 1e-4 * jax.random.normal(jax.random.key(4), (64,))
     found = np.asarray(orthonormalised(jnp.stack([first, second])), np.float64)

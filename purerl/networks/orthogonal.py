@@ -11,8 +11,8 @@ def orthogonal(scale: float = 1.0) -> nn.initializers.Initializer:
     """Orthogonal initialisation (Saxe et al. 2014), the usual choice for policy gradients.
 
     The matrix is that of `jax.nn.initializers.orthogonal` for the same key, but for rounding, without LAPACK,
-    whose routines share a batch among the threads of XLA and wait for them: on several CPU devices, which have
-    these threads in common, a program can wait for itself for ever.
+    whose routines share a batch among the threads of XLA and wait for them: on several CPU devices, which
+    have these threads in common, a program can wait for itself for ever.
 
     Args:
         scale: what the matrix is multiplied by.
@@ -35,10 +35,11 @@ def orthogonal(scale: float = 1.0) -> nn.initializers.Initializer:
 def orthonormalised(vectors: jax.Array) -> jax.Array:
     """Vectors, float32 [N, D] with N at most D, made orthonormal: each less its part along those before it.
 
-    The Gram-Schmidt process, with each projection taken twice, which leaves rounding alone ("twice is enough":
-    Giraud et al. 2005, The loss of orthogonality in the Gram-Schmidt orthogonalization process). The result is
-    the factor Q of the QR decomposition in which R has a positive diagonal, and with it, for independent normal
-    numbers, of the Haar distribution (Mezzadri 2007, arXiv:math-ph/0609050). What is zero stays zero.
+    The Gram-Schmidt process, with each projection taken twice, which leaves rounding alone ("twice is
+    enough": Giraud et al. 2005, The loss of orthogonality in the Gram-Schmidt orthogonalization process). The
+    result is the factor Q of the QR decomposition in which R has a positive diagonal, and with it, for
+    independent normal numbers, of the Haar distribution (Mezzadri 2007, arXiv:math-ph/0609050). What is zero
+    stays zero.
     """
     num_vectors = vectors.shape[0]
     highest = jax.lax.Precision.HIGHEST

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 from rich.console import Console
 
-from purerl import checkpoint, files, interrupt, loop, runs, serialization
+from purerl import checkpoint, device_choice, files, interrupt, loop, runs, serialization
 from purerl.errors import Interrupted
 from purerl.logging import recorder, records, sinks
 from purerl.loop import Report
@@ -91,6 +91,7 @@ def train_population(
     settings = draw(known, "sobol", options.num_members, options.sample_seed)
     members = make_members(config, build, settings)
     leaves_of(members, known)
+    devices = device_choice.for_new(members[0].experiment, config, console, num_runs=len(members))
     width = _measure(members, options, console)
     whole = dataclasses.replace(config, num_seeds=options.num_members)
     run_dir = runs.new_directory(whole, f"population-{members[0].experiment.name}")
@@ -104,7 +105,7 @@ def train_population(
         "settings": [serialization.encode(member.setting) for member in members],
     }
     files.write_json(run_dir / POPULATION_FILE, saved)
-    runs.write_config(run_dir, whole, members[0].experiment)
+    runs.write_config(run_dir, whole, members[0].experiment, devices)
     return resume(run_dir, type(config), build, console, script)
 
 
@@ -118,6 +119,7 @@ def resume(
     """Goes on with a population from its newest checkpoint, or begins it where there is none."""
     saved = read_sweep(run_dir, POPULATION_FILE)
     config = runs.read_config(run_dir, config_class, "--resume")
+    device_choice.for_resumed(config.devices, device_choice.of_run(run_dir))
     ranges = {
         name: (LogUniform if row["kind"] == "LogUniform" else Uniform)(row["low"], row["high"])
         for name, row in saved["ranges"].items()

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 from rich.console import Console
 
-from purerl import files, runs, serialization
+from purerl import device_choice, files, placement, runs, serialization
 from purerl.errors import UserError, one_line
 from purerl.report.reading import MEMBERS
 from purerl.report.scores import Score
@@ -37,7 +36,7 @@ class Sweep(NamedTuple):
         members: all of them.
         buckets: those that can share a program.
         swept: options that are swept, as on the command line, by name.
-        layout: `width`, `group_size` by bucket and `num_devices`, which a resumed sweep keeps.
+        layout: `width`, `group_size` by bucket, `num_devices` and `devices`, which a resumed sweep keeps.
         console: where to show the progress.
         how_to_go_on: what to say when it is stopped.
     """
@@ -86,7 +85,10 @@ def sweep(
     run_dir = runs.new_directory(config, name)
     console = console or Console()
     together = buckets(members)
-    layout = _lay_out(together, options, console)
+    devices = device_choice.for_new(
+        members[0].experiment, config, console, num_runs=len(members) * config.num_seeds
+    )
+    layout = _lay_out(together, options, console) | {"devices": devices}
     swept = {name: as_text(values) for name, values in known.items()}
     saved = {
         "schema": SCHEMA_VERSION,
@@ -116,6 +118,7 @@ def resume(
     settings = [serialization.decode(setting) for setting in saved["settings"]]
     members = make_members(config, build, settings)
     swept, layout = saved["swept"], saved["layout"]
+    device_choice.for_resumed(config.devices, layout.get("devices", 0))
     go_on = _how_to_go_on(script, run_dir)
     return _train(Sweep(run_dir, members, buckets(members), swept, layout, console or Console(), go_on))
 
@@ -151,7 +154,8 @@ def _lay_out(found: Sequence[list[Member]], options: SweepOptions, console: Cons
     width = measure_width(first[0], first, num_devices, options.width)
     sizes = [members_in_memory(width, len(bucket), num_seeds, options.group_size) for bucket in found]
     if first[0].config.shard == "seeds":  # a group is filled up, so that every device has as many runs
-        sizes = [-(-size // len(jax.devices())) * len(jax.devices()) for size in sizes]
+        count = len(placement.devices())
+        sizes = [-(-size // count) * count for size in sizes]
     console.print(
         f"sweep: {_say(width)}; {max(sizes)} members in memory together", highlight=False, soft_wrap=True
     )
