@@ -12,6 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from purerl.placement import local_devices
 from purerl.types import PyTree
+from purerl.waiting import safe
 
 Policy = Callable[..., Any]
 
@@ -151,19 +152,26 @@ def evaluate(
 
         return jax.lax.map(one_block, tuple(items))
 
-    shared, split = PartitionSpec(), PartitionSpec("devices")
-    mesh = Mesh(np.array(devices), ("devices",))
-    run = jax.shard_map(
-        run, mesh=mesh, in_specs=(shared, shared, shared, shared, split), out_specs=split, check_vma=False
-    )
     learners, params = jax.tree.map(np.asarray, (learners, params))
-    found = jax.jit(run)(learners, params, jax.random.split(key, num_blocks), starts, items)
+    found = _on_devices(run, devices, learners, params, jax.random.split(key, num_blocks), starts, items)
 
     def arrange(leaf):  # [items, block] -> [S, G, M]
         leaf = np.asarray(leaf)[: num_seeds * num_params * num_blocks]
         return leaf.reshape(num_seeds, num_params, -1)[..., :num_episodes]
 
     return jax.tree.map(arrange, found)
+
+
+def _on_devices(run: Callable[..., Any], devices: list[jax.Device], *arguments: Any) -> Any:
+    """Runs a program whose last argument is cut over the devices; on the first alone where that is safer."""
+    shared, split = PartitionSpec(), PartitionSpec("devices")
+    in_specs = (*(shared for _ in arguments[1:]), split)
+    mesh = Mesh(np.array(devices), ("devices",))
+    cut = jax.shard_map(run, mesh=mesh, in_specs=in_specs, out_specs=split, check_vma=False)
+    traced = jax.jit(cut).trace(*arguments)
+    if not safe(devices, traced.jaxpr):
+        return _on_devices(run, devices[:1], *arguments)
+    return traced.lower().compile()(*arguments)
 
 
 def _blocks(leaf: np.ndarray, block: int) -> np.ndarray:

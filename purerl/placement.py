@@ -155,16 +155,17 @@ def choose_shard(wanted: Shard, num_parts: int, num_seeds: int) -> Shard:
     return "seeds" if would_idle else wanted
 
 
-def arrange(shard: Shard, num_parts: int, num_seeds: int) -> Placement:
+def arrange(shard: Shard, num_parts: int, num_seeds: int, most: int | None = None) -> Placement:
     """Lays a program out over the devices in use, of all processes.
 
     Args:
         shard: what is sharded.
         num_parts: into how many the environments are cut; where seeds are sharded, they are whole.
         num_seeds: of the program.
+        most: devices to use at most; by default all that are in use.
     """
     count = num_seeds if shard == "seeds" else num_parts
-    size = even_share(count, len(devices()))
+    size = even_share(count, most or len(devices()))
     mesh = Mesh(np.array(devices()[:size]), (DEVICES,))
     if shard == "seeds":
         by_seed: Any = PartitionSpec(DEVICES)

@@ -14,6 +14,7 @@ from purerl.metrics import Packed, add_up
 from purerl.placement import EVERYWHERE, Shard, arrange, must_loop
 from purerl.runtime import num_cores
 from purerl.types import Algorithm, AxisName, Config, TrainState
+from purerl.waiting import safe
 
 # LLVM's highest level copies loops for each case of a condition within, and unrolls longer ones. Where tokens
 # or grids are seen, programs are half as fast without; others only compile faster (docs/performance.md).
@@ -151,6 +152,7 @@ def build_program(
     target_chunks: int = 50,
     width: int | None = None,
     members: Members | None = None,
+    most_devices: int | None = None,
 ) -> Program:
     """Compiles a run.
 
@@ -166,10 +168,13 @@ def build_program(
         target_chunks: about how many chunks to cut the run into.
         width: how many seeds run side by side; by default one on CPU, else all.
         members: what to train instead of `num_seeds` seeds from `seed` on: one run a member, M for S.
+        most_devices: devices to use at most; by default all that are in use. A program with linear algebra in
+            it, in its environment for instance, has one where they are cores (`purerl.waiting`).
 
     Raises:
         ValueError: where seeds side by side would wait for each other for ever.
     """
+    asked = dict(locals())
     if width is not None and width > 1 and must_loop(shard):
         raise ValueError(
             f"width = {width} runs seeds side by side, which never ends on several devices that are cores; "
@@ -182,7 +187,7 @@ def build_program(
     num_chunks = -(-num_updates // updates_per_chunk)
     config = config.replace(total_updates=num_chunks * updates_per_chunk)
     members = members or Members(range(seed, seed + num_seeds), {})
-    placement = arrange(shard, num_devices, len(members.seeds))
+    placement = arrange(shard, num_devices, len(members.seeds), most_devices)
     algorithm = make_algorithm(placement.axis)
     on_one_device = len(members.seeds) // (placement.mesh.size if shard == "seeds" else 1)
     side_by_side = width or (1 if jax.default_backend() == "cpu" else on_one_device)
@@ -233,14 +238,16 @@ def build_program(
     state_shape = placement.shapes(traced_init.out_info)
     # Training takes longest, so it comes first: XLA compiles it while Python lowers and traces the rest.
     with ThreadPoolExecutor(2) as beside:
-        lowered_chunk = jax.jit(chunk, donate_argnums=0).lower(state_shape, varied, config)
-        options = training_options(algorithm, placement.mesh)
-        compiling_chunk = beside.submit(lowered_chunk.compile, options)
+        traced_chunk = jax.jit(chunk, donate_argnums=0).trace(state_shape, varied, config)
+        if not safe(list(placement.mesh.devices.flat), traced_init.jaxpr, traced_chunk.jaxpr):
+            return build_program(**asked | {"most_devices": 1})  # type: ignore[arg-type]
+        lowered_chunk = traced_chunk.lower()
+        compiling_chunk = beside.submit(lowered_chunk.compile, training_options(algorithm, placement.mesh))
         compiling_init = beside.submit(traced_init.lower().compile, _RUNS_ONCE)
-        metrics_shape = placement.shape_by_seed(lowered_chunk.out_info[1])
-        replicated = NamedSharding(placement.mesh, EVERYWHERE)
-        jitted = jax.jit(diagnose, out_shardings=replicated)
-        compiled_diagnose = jitted.lower(state_shape, varied, metrics_shape, config).compile(_RUNS_ONCE)
+        jitted = jax.jit(diagnose, out_shardings=NamedSharding(placement.mesh, EVERYWHERE))
+        compiled_diagnose = jitted.lower(
+            state_shape, varied, placement.shape_by_seed(lowered_chunk.out_info[1]), config
+        ).compile(_RUNS_ONCE)
     compiled_init, compiled_chunk = compiling_init.result(), compiling_chunk.result()
 
     def begin(members):

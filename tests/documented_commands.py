@@ -27,7 +27,7 @@ def commands():
 
 
 def run(words, num_devices, run_dir, total_steps=4096, seconds=SECONDS):
-    """Runs one on simulated devices, for a few steps, else with its own options; None where it does not end."""
+    """Runs one on simulated devices, for few steps, else with its own options; None where it does not end."""
     environment = os.environ | {
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={num_devices}",
         "PYTHONPATH": str(ROOT),

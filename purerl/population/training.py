@@ -29,7 +29,7 @@ from purerl.population.evolution import (
 from purerl.population.lineage import LINEAGE_FILE, append_line, lineage_line
 from purerl.runs import RunOptions, Session
 from purerl.session import plan_of
-from purerl.sweep.probe import measure_width
+from purerl.sweep.probe import interruptible, measure_width
 from purerl.sweep.settings import Build, Member, make_members, typed, varied_leaves
 from purerl.sweep.space import LogUniform, Space, Uniform, draw
 from purerl.sweep.training import SCHEMA_VERSION, read_sweep
@@ -135,12 +135,15 @@ def resume(
     )
     seeds = range(config.seed, config.seed + len(members))
     rows = Members(seeds=seeds, varied={path: varied_leaves(members)[path] for path in leaves})
-    program = experiment.build_program(
-        total_steps=config.total_steps,
-        num_devices=runs.num_devices(run_dir),
-        width=saved["width"],
-        members=rows,
-    )
+    go_on = f"go on with: python -m purerl.population {script} --resume {run_dir}"
+    say = lambda sentence: _warn(console, sentence)  # noqa: E731
+    with interrupt.ended_by("stopping when the program is compiled", f"stopped; {go_on}", say):
+        program = experiment.build_program(
+            total_steps=config.total_steps,
+            num_devices=runs.num_devices(run_dir),
+            width=saved["width"],
+            members=rows,
+        )
     rules = Rules({path: ranges[name] for path, name in leaves.items()}, experiment.return_metric, options)
     return _train(
         Training(
@@ -149,7 +152,7 @@ def resume(
             members=rows,
             names=leaves,
             rules=rules,
-            how_to_go_on=f"go on with: python -m purerl.population {script} --resume {run_dir}",
+            how_to_go_on=go_on,
         )
     )
 
@@ -161,9 +164,14 @@ def _measure(members: list[Member], options: PopulationOptions, console: Console
         f"population: {len(members)} members; measuring how many to run side by side ...", highlight=False
     )
     first = members[0]
-    width = measure_width(first, members, first.experiment.num_devices, options.width).width
+    with interruptible(lambda sentence: _warn(console, sentence)):
+        width = measure_width(first, members, first.experiment.num_devices, options.width).width
     console.print(f"population: {width} side by side", highlight=False, soft_wrap=True)
     return width
+
+
+def _warn(console: Console, sentence: str) -> None:
+    console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
 
 
 def _train(training: Training) -> dict[str, Any]:

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from purerl import device_choice, files, placement, runs, serialization
+from purerl import device_choice, files, interrupt, placement, runs, serialization
 from purerl.errors import UserError, one_line
 from purerl.report.reading import MEMBERS
 from purerl.report.scores import Score
 from purerl.runs import RunOptions, Session
 from purerl.sweep import results
 from purerl.sweep.groups import Group, train_group
-from purerl.sweep.probe import Width, measure_width, members_in_memory
+from purerl.sweep.probe import Width, interruptible, measure_width, members_in_memory
 from purerl.sweep.settings import Build, Member, SweepOptions, buckets, make_members, rows, typed
 from purerl.sweep.space import Space, as_text, draw
 from purerl.train import Members, Program
@@ -82,12 +82,11 @@ def sweep(
     settings = draw(known, options.sampler, options.num_members, options.sample_seed)
     members = make_members(config, build, settings)
     name = f"sweep-{members[0].experiment.name}"
-    run_dir = runs.new_directory(config, name)
     console = console or Console()
+    num_runs = len(members) * config.num_seeds
+    devices = device_choice.for_new(members[0].experiment, config, console, num_runs)
+    run_dir = runs.new_directory(config, name)
     together = buckets(members)
-    devices = device_choice.for_new(
-        members[0].experiment, config, console, num_runs=len(members) * config.num_seeds
-    )
     layout = _lay_out(together, options, console) | {"devices": devices}
     swept = {name: as_text(values) for name, values in known.items()}
     saved = {
@@ -151,7 +150,8 @@ def _lay_out(found: Sequence[list[Member]], options: SweepOptions, console: Cons
     console.print(
         f"sweep: {sentence}; measuring how many to run side by side ...", highlight=False, soft_wrap=True
     )
-    width = measure_width(first[0], first, num_devices, options.width)
+    with interruptible(lambda sentence: _warn(console, sentence)):
+        width = measure_width(first[0], first, num_devices, options.width)
     sizes = [members_in_memory(width, len(bucket), num_seeds, options.group_size) for bucket in found]
     if first[0].config.shard == "seeds":  # a group is filled up, so that every device has as many runs
         count = len(placement.devices())
@@ -197,13 +197,20 @@ def _train(sweep: Sweep) -> list[Score]:
 
 def _compile(sweep: Sweep, member: Member, padded: Members) -> Program:
     sweep.console.print(f"{member.experiment.name}: compiling ...", highlight=False, soft_wrap=True)
-    return member.experiment.build_program(
-        total_steps=member.config.total_steps,
-        num_devices=sweep.layout["num_devices"],
-        shard=member.config.shard,
-        width=sweep.layout["width"],
-        members=padded,
-    )
+    last_words = f"stopped; {sweep.how_to_go_on}"
+    say = lambda sentence: _warn(sweep.console, sentence)  # noqa: E731
+    with interrupt.ended_by("stopping when the program is compiled", last_words, say):
+        return member.experiment.build_program(
+            total_steps=member.config.total_steps,
+            num_devices=sweep.layout["num_devices"],
+            shard=member.config.shard,
+            width=sweep.layout["width"],
+            members=padded,
+        )
+
+
+def _warn(console: Console, sentence: str) -> None:
+    console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
 
 
 def _group(sweep: Sweep, group: list[Member], padded: Members, number: int) -> Group:
