@@ -30,7 +30,7 @@ from benchmarks.rows import ROOT, Measure, number_text
 from purerl import cli
 from purerl.errors import TrainingError, UserError
 
-TOOLS = ("__main__", "beside", "rows", "comparison", "operations")
+TOOLS = ("__main__", "beside", "neighbours", "rows", "comparison", "operations")
 RESULTS = ROOT / "benchmarks" / "results"
 GPU = (
     "roofline",

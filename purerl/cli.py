@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 from rich.console import Console
 
-from purerl import arguments, hosts, runs, session, xla
+from purerl import arguments, device_choice, hosts, runs, session, xla
 from purerl.errors import Interrupted, UserError, one_line
 from purerl.runs import Experiment, RunOptions
 from purerl.runtime import enable_compilation_cache, use_single_precision
@@ -73,8 +73,10 @@ def run_experiment(config: C, build: Build[C], console: Console | None = None) -
     runs.check_options(config)
     experiment = _build(build, config)
     config = _own(config, config.run_dir)
-    run_dir = runs.create(config, experiment)
-    return session.train(Session(experiment, config, run_dir, console or hosts.console()), resumed=False)
+    console = console or hosts.console()
+    devices = device_choice.for_new(experiment, config, console, num_runs=config.num_seeds)
+    run_dir = runs.create(config, experiment, devices)
+    return session.train(Session(experiment, config, run_dir, console), resumed=False)
 
 
 def resume(
@@ -93,6 +95,7 @@ def resume(
         The summary, as written to `summary.json`.
     """
     config = dataclasses.replace(runs.read_config(run_dir, config_class, "--resume"), **host_options)
+    device_choice.for_resumed(host_options.get("devices", config.devices), device_choice.of_run(run_dir))
     experiment = _build(build, config)
     config = _own(config, run_dir)
     run_dir = config.run_dir or run_dir
@@ -114,6 +117,7 @@ def evaluate_only(
         The summary, as written to `summary.json`.
     """
     config = runs.read_config(run_dir, config_class, "--eval-only")
+    device_choice.for_resumed(0, device_choice.of_run(run_dir))
     return session.evaluate(Session(_build(build, config), config, run_dir, console or Console()))
 
 

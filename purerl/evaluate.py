@@ -10,9 +10,11 @@ import numpy as np
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
+from purerl.placement import local_devices
 from purerl.sharding import over_devices, refuse_empty_constants
 from purerl.stepping import step_all
 from purerl.types import PyTree
+from purerl.waiting import safe
 
 Policy = Callable[..., Any]
 
@@ -115,7 +117,7 @@ def evaluate(
     block: int | None = None,
     initial_carry: Callable[[int], PyTree] | None = None,
 ) -> Episodes:
-    """Episodes of every learner under every set of parameters, on all local devices.
+    """Episodes of every learner under every set of parameters, on all local devices in use.
 
     Every learner and every set of parameters meets the same keys, whatever the number of devices. The program
     is compiled once for equal arguments and shapes.
@@ -143,7 +145,7 @@ def evaluate(
     num_blocks = -(-num_episodes // block)
     num_seeds, num_params = (jax.tree.leaves(tree)[0].shape[0] for tree in (learners, params))
     items = [axis.ravel() for axis in np.indices((num_seeds, num_params, num_blocks))]
-    devices = jax.local_devices()
+    devices = local_devices()
     padding = -len(items[0]) % len(devices)
     items = [np.pad(axis, (0, padding)) for axis in items]
 
@@ -152,13 +154,20 @@ def evaluate(
         starts = jax.tree.map(lambda leaf: _blocks(np.asarray(leaf)[number], block), starts)
 
     learners, params = jax.tree.map(np.asarray, (learners, params))
-    what = (env, policy, num_steps, block, initial_carry)
-    try:
-        run = _program(*what)
-    except TypeError:  # something that cannot be looked up
-        run = _program.__wrapped__(*what)
     arguments = (learners, params, jax.random.split(key, num_blocks), starts, items)
-    refuse_empty_constants(run.trace(*arguments))
+
+    def program(devices):
+        what = (env, policy, num_steps, block, initial_carry, tuple(devices))
+        try:
+            return _program(*what)
+        except TypeError:  # something that cannot be looked up
+            return _program.__wrapped__(*what)
+
+    run = program(devices)
+    traced = run.trace(*arguments)
+    refuse_empty_constants(traced)
+    if not safe(devices, traced.jaxpr):
+        run = program(devices[:1])
     found = run(*arguments)
 
     def arrange(leaf):  # [items, block] -> [S, G, M]
@@ -175,8 +184,9 @@ def _program(
     num_steps: int,
     block: int,
     initial_carry: Callable[[int], PyTree] | None,
+    devices: tuple[jax.Device, ...],
 ) -> Any:
-    """Plays blocks of episodes, shared among the local devices: see `evaluate`."""
+    """Plays blocks of episodes, shared among devices: see `evaluate`."""
 
     def run(learners, params, keys, starts, items):
         def one_block(item):
@@ -195,7 +205,7 @@ def _program(
         return jax.lax.map(one_block, tuple(items))
 
     shared, split = PartitionSpec(), PartitionSpec("devices")
-    mesh = Mesh(np.array(jax.local_devices()), ("devices",))
+    mesh = Mesh(np.array(devices), ("devices",))
     specs = (shared, shared, shared, shared, split)
     return jax.jit(over_devices(run, mesh, specs, split))
 

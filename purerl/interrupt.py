@@ -14,11 +14,32 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from purerl.errors import Interrupted
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _END = 0
 # Whoever started this process may have passed the signal on that the terminal sent to both.
 _ECHO_SECONDS = 0.3
 _SHOW_CURSOR = b"\x1b[?25h"
+
+
+@contextmanager
+def ended_by(answer: str, last_words: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Ends what is within the `with` block at Ctrl-C; for work of which nothing has to be saved.
+
+    Args:
+        answer: what is going to happen.
+        last_words: how to go on.
+        say: shows a line; called in another thread.
+
+    Raises:
+        Interrupted: with the last words.
+    """
+    try:
+        with noticed(answer, last_words, say, defer=False):
+            yield
+    except KeyboardInterrupt:
+        raise Interrupted(last_words) from None
 
 
 @contextmanager

@@ -23,6 +23,29 @@ _WHOLE: Any = None
 _OF_PARTS = TrainState(learner=_WHOLE, actor=0, curriculum=0, key=_WHOLE, num_updates=_WHOLE)
 
 
+_use: list[int] = []
+
+
+def use(count: int) -> None:
+    """From now on, programs of this process run on its first few devices; 0 for all there are."""
+    _use[:] = [count] if count else []
+
+
+def devices() -> list[jax.Device]:
+    """The devices that programs run on: all of all processes, or as many as `use` has said."""
+    return jax.devices()[: _use[0]] if _use else jax.devices()
+
+
+def local_devices() -> list[jax.Device]:
+    """Those of them that belong to this process."""
+    return [device for device in devices() if device in jax.local_devices()]
+
+
+def even_share(count: int, most: int) -> int:
+    """The most devices, up to `most`, that `count` parts or seeds can be dealt out to evenly."""
+    return next(size for size in range(min(count, most), 0, -1) if count % size == 0)
+
+
 class Placement(NamedTuple):
     """How a program is laid out.
 
@@ -77,6 +100,10 @@ class Placement(NamedTuple):
         """Host arrays on the devices, which have all of them or a part, as the spec says."""
         return jax.device_put(tree, NamedSharding(self.mesh, spec))
 
+    def everywhere(self) -> NamedSharding:
+        """Where lies what every device has whole."""
+        return NamedSharding(self.mesh, EVERYWHERE)
+
     def shardings(self) -> TrainState:
         """Where each part of a state lies."""
         is_spec = lambda x: isinstance(x, PartitionSpec)  # noqa: E731
@@ -119,7 +146,7 @@ def must_loop(shard: Shard) -> bool:
     Devices that are cores share their threads, and loops of mapped seeds on several of them wait for each
     other for ever.
     """
-    return shard == "seeds" and jax.default_backend() == "cpu" and len(jax.devices()) > 1
+    return shard == "seeds" and jax.default_backend() == "cpu" and len(devices()) > 1
 
 
 def choose_shard(wanted: Shard, num_parts: int, num_seeds: int) -> Shard:
@@ -131,17 +158,18 @@ def choose_shard(wanted: Shard, num_parts: int, num_seeds: int) -> Shard:
     return "seeds" if would_idle else wanted
 
 
-def arrange(shard: Shard, num_parts: int, num_seeds: int) -> Placement:
-    """Lays a program out over the devices of all processes.
+def arrange(shard: Shard, num_parts: int, num_seeds: int, most: int | None = None) -> Placement:
+    """Lays a program out over the devices in use, of all processes.
 
     Args:
         shard: what is sharded.
         num_parts: into how many the environments are cut; where seeds are sharded, they are whole.
         num_seeds: of the program.
+        most: devices to use at most; by default all that are in use.
     """
     count = num_seeds if shard == "seeds" else num_parts
-    size = next(size for size in range(min(count, len(jax.devices())), 0, -1) if count % size == 0)
-    mesh = Mesh(np.array(jax.devices()[:size]), (DEVICES,))
+    size = even_share(count, most or len(devices()))
+    mesh = Mesh(np.array(devices()[:size]), (DEVICES,))
     if shard == "seeds":
         by_seed: Any = PartitionSpec(DEVICES)
         state = TrainState(

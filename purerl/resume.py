@@ -5,8 +5,9 @@ from typing import Any
 
 import jax
 
-from purerl import checkpoint, runs, serialization
+from purerl import checkpoint, device_choice, runs, serialization
 from purerl.errors import UserError
+from purerl.placement import even_share
 from purerl.runs import Session
 from purerl.types import PyTree, TrainState
 
@@ -63,8 +64,9 @@ def start(session: Session, program: Any, saved: checkpoint.Checkpoint | None) -
     Raises:
         UserError: the checkpoint does not fit the program.
     """
-    begun_on = num_devices(session)
-    if session.options.shard == "environments" and 1 < begun_on != program.num_devices:
+    num_parts = num_devices(session)
+    begun_on = even_share(num_parts, device_choice.of_run(session.run_dir) or num_parts)
+    if session.options.shard == "environments" and num_parts > 1 and begun_on != program.num_devices:
         _warn(
             session,
             f"the run began on {begun_on} devices and goes on with {program.num_devices}: it draws the same "

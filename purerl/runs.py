@@ -79,12 +79,16 @@ class RunOptions:
     """Leave a seed that became NaN behind and train the others to the end."""
     shard: Shard = "environments"
     """What devices share: the environments of every seed, or the seeds, whole."""
+    devices: int = 0
+    """How many devices of this machine to use; 0 for as many as pay beside what else is running. It changes
+    rounding, but not what is drawn."""
     processes: Processes = "auto"
     """Whether several processes train one run: as the environment tells, always, or never."""
 
 
 HOST_OPTIONS = (
-    "track", "checkpoint_every_chunks", "keep_checkpoints", "keep_going_on_nan", "run_dir", "processes"
+    "track", "checkpoint_every_chunks", "keep_checkpoints", "keep_going_on_nan", "run_dir", "processes",
+    "devices",
 )  # fmt: skip
 """Options that change nothing in what is learnt: they may differ when a run is resumed."""
 
@@ -151,6 +155,7 @@ def check_options(options: RunOptions) -> None:
         "seed": 0,
         "num_seeds": 1,
         "total_steps": 1,
+        "devices": 0,
         "checkpoint_every_chunks": 0,
         "keep_checkpoints": 1,
     }
@@ -160,16 +165,17 @@ def check_options(options: RunOptions) -> None:
             raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at least {least}")
 
 
-def create(options: RunOptions, experiment: Experiment) -> Path:
+def create(options: RunOptions, experiment: Experiment, devices_used: int = 0) -> Path:
     """Make the run directory and write the configuration into it.
 
-    The number of devices is written beside it, because what is drawn depends on it.
+    Beside it stand the number of devices that environments are cut for, because what is drawn depends on it,
+    and that of the devices which are used, because rounding does; 0 for all there are.
 
     Raises:
         UserError: the directory is not empty or cannot be made.
     """
     run_dir = new_directory(options, experiment.name)
-    write_config(run_dir, options, experiment)
+    write_config(run_dir, options, experiment, devices_used)
     return run_dir
 
 
@@ -192,13 +198,14 @@ def new_directory(options: RunOptions, name: str) -> Path:
     return run_dir
 
 
-def write_config(run_dir: Path, options: RunOptions, experiment: Experiment) -> None:
+def write_config(run_dir: Path, options: RunOptions, experiment: Experiment, devices_used: int = 0) -> None:
     """Write the configuration of a run, which is enough to repeat it."""
     saved = {
         "schema": SCHEMA_VERSION,
         "experiment": experiment.name,
         "versions": versions(),
         "num_devices": experiment.num_devices,
+        "devices_used": devices_used,
         "config": serialization.encode(options),
     }
     files.write_json(run_dir / CONFIG_FILE, saved)

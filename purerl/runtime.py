@@ -4,15 +4,15 @@ import os
 import sys
 from pathlib import Path
 
-from purerl import xla
+from purerl import cores, xla
 
 # Each flag is left alone where the user has set it. One device a core: programs are sharded over them.
 _DEVICE_COUNT = "xla_force_host_platform_device_count"
 
 
 def num_cores() -> int:
-    """The number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The number of processor cores that this process may use, by affinity and by quota."""
+    return cores.count()
 
 
 def configure() -> None:

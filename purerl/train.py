@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
 from purerl import xla
 from purerl.metrics import Packed, add_up
@@ -16,6 +16,7 @@ from purerl.placement import EVERYWHERE, Shard, arrange, must_loop
 from purerl.runtime import num_cores
 from purerl.sharding import trace
 from purerl.types import Algorithm, AxisName, Config, TrainState
+from purerl.waiting import safe
 
 MakeAlgorithm = Callable[[AxisName], Algorithm]
 LEAST_ENVS = 8
@@ -154,6 +155,7 @@ def build_program(
     target_chunks: int = 50,
     width: int | None = None,
     members: Members | None = None,
+    most_devices: int | None = None,
 ) -> Program:
     """Compiles a run.
 
@@ -169,24 +171,21 @@ def build_program(
         target_chunks: about how many chunks to cut the run into.
         width: how many seeds run side by side; by default one on CPU, else all.
         members: what to train instead of `num_seeds` seeds from `seed` on: one run a member, M for S.
+        most_devices: devices to use at most; by default all that are in use. A program with linear algebra in
+            it, in its environment for instance, has one where they are cores (`purerl.waiting`).
 
     Raises:
         ValueError: where seeds side by side would wait for each other for ever, or JAX computes in float64.
     """
+    asked = dict(locals())
     check_precision()
-    if width is not None and width > 1 and must_loop(shard):
-        raise ValueError(
-            f"width = {width} runs seeds side by side, which never ends on several devices that are cores; "
-            "use width = 1, or shard environments"
-        )
+    _check_width(width, shard)
     started = time.perf_counter()
     steps_per_update = make_algorithm(None).steps_per_update(config)
-    num_updates = -(-total_steps // steps_per_update)
-    updates_per_chunk = -(-num_updates // target_chunks)
-    num_chunks = -(-num_updates // updates_per_chunk)
+    num_chunks, updates_per_chunk = _in_chunks(-(-total_steps // steps_per_update), target_chunks)
     config = config.replace(total_updates=num_chunks * updates_per_chunk)
     members = members or Members(range(seed, seed + num_seeds), {})
-    placement = arrange(shard, num_devices, len(members.seeds))
+    placement = arrange(shard, num_devices, len(members.seeds), most_devices)
     algorithm = make_algorithm(placement.axis)
     on_one_device = len(members.seeds) // (placement.mesh.size if shard == "seeds" else 1)
     side_by_side = width or (1 if jax.default_backend() == "cpu" else on_one_device)
@@ -238,14 +237,14 @@ def build_program(
     state_shape = placement.shapes(traced_init.out_info)
     # Training takes longest, so it comes first: XLA compiles it while Python lowers and traces the rest.
     with ThreadPoolExecutor(2) as beside:
-        lowered_chunk = trace(chunk, state_shape, varied, config, donate_argnums=0).lower()
+        traced_chunk = trace(chunk, state_shape, varied, config, donate_argnums=0)
+        if not safe(list(placement.mesh.devices.flat), traced_init.jaxpr, traced_chunk.jaxpr):
+            return build_program(**asked | {"most_devices": 1})  # type: ignore[arg-type]
+        lowered_chunk = traced_chunk.lower()
         compiling_chunk = beside.submit(lowered_chunk.compile, training_options(algorithm, placement.mesh))
         compiling_init = beside.submit(traced_init.lower().compile, once)
         metrics_shape = placement.shape_by_seed(lowered_chunk.out_info[1])
-        arguments, out = (
-            (state_shape, varied, metrics_shape, config),
-            NamedSharding(placement.mesh, EVERYWHERE),
-        )
+        arguments, out = (state_shape, varied, metrics_shape, config), placement.everywhere()
         compiled_diagnose = trace(diagnose, *arguments, out_shardings=out).lower().compile(once)
     compiled_init, compiled_chunk = compiling_init.result(), compiling_chunk.result()
 
@@ -269,6 +268,20 @@ def build_program(
         advance=advance,
         num_bytes=_num_bytes(compiled_chunk, state_shape),
     )
+
+
+def _check_width(width: int | None, shard: Shard) -> None:
+    if width is not None and width > 1 and must_loop(shard):
+        raise ValueError(
+            f"width = {width} runs seeds side by side, which never ends on several devices that are cores; "
+            "use width = 1, or shard environments"
+        )
+
+
+def _in_chunks(num_updates: int, target_chunks: int) -> tuple[int, int]:
+    """How many chunks, about as many as wanted, and updates in each."""
+    updates_per_chunk = -(-num_updates // target_chunks)
+    return -(-num_updates // updates_per_chunk), updates_per_chunk
 
 
 def _num_bytes(compiled: Any, state_shape: TrainState) -> tuple[int, int]:

@@ -2,6 +2,8 @@ import gc
 import os
 import zlib
 
+import pytest
+
 import purerl
 
 # Most of the suite's time is compilation, and its programs run for moments: compile fast rather than well.
@@ -15,6 +17,8 @@ gc.set_threshold(200_000, 100, 1000)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if FAST_COMPILATION not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FAST_COMPILATION}".strip()
+
+from purerl import cores, placement  # noqa: E402
 
 purerl.runtime.enable_compilation_cache()
 
@@ -34,3 +38,10 @@ def pytest_collection_modifyitems(config, items):
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if runs(item)]
+
+
+@pytest.fixture(autouse=True)
+def _all_devices(monkeypatch):
+    """Whatever else the machine does, and whatever another test has chosen."""
+    monkeypatch.setattr(cores, "busy", lambda: 0.0)
+    placement.use(0)

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from purerl.networks.convolution import NEIGHBOURS, convolve, shifted
-from purerl.networks.layers import Dense, Layer, activate, as_numbers, matmul, orthogonal
+from purerl.networks.layers import Dense, Layer, activate, as_numbers, matmul
+from purerl.networks.orthogonal import orthogonal
 from purerl.networks.propagation import propagate
 
 AGENT_CHANNEL = 1

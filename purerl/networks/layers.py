@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax.experimental.layout import Layout, with_layout_constraint
 
+from purerl.networks.orthogonal import orthogonal
+
 FEW_SAMPLES = 64
 """So few samples are turned before a product on a CPU: a vector unit would find too little to run over."""
 
@@ -83,11 +85,6 @@ def _add_bias_backward(_, gradient):
 
 
 add_bias.defvjp(_add_bias_forward, _add_bias_backward)
-
-
-def orthogonal(scale: float = 1.0) -> nn.initializers.Initializer:
-    """Orthogonal initialisation (Saxe et al. 2014), the usual choice for policy gradients."""
-    return nn.initializers.orthogonal(scale)
 
 
 class Layer(nn.Module):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 from rich.console import Console
 
-from purerl import checkpoint, files, interrupt, loop, runs, serialization
+from purerl import checkpoint, device_choice, files, interrupt, loop, runs, serialization
 from purerl.errors import Interrupted
 from purerl.logging import recorder, records, scoring, sinks
 from purerl.loop import Report
@@ -31,7 +31,7 @@ from purerl.population.lineage import LINEAGE_FILE, append_line, lineage_line
 from purerl.population.ranking import ranking
 from purerl.runs import RunOptions, Session
 from purerl.session import plan_of
-from purerl.sweep.probe import measure_width
+from purerl.sweep.probe import interruptible, measure_width
 from purerl.sweep.reached import check_explored
 from purerl.sweep.settings import Build, Member, make_members, typed, varied_leaves
 from purerl.sweep.space import LogUniform, Space, Uniform, draw
@@ -94,6 +94,7 @@ def train_population(
     settings = draw(known, "sobol", options.num_members, options.sample_seed)
     members = make_members(config, build, settings)
     check_explored(members, leaves_of(members, known))
+    devices = device_choice.for_new(members[0].experiment, config, console, num_runs=len(members))
     width = _measure(members, options, console)
     whole = dataclasses.replace(config, num_seeds=options.num_members)
     run_dir = runs.new_directory(whole, f"population-{members[0].experiment.name}")
@@ -107,7 +108,7 @@ def train_population(
         "settings": [serialization.encode(member.setting) for member in members],
     }
     files.write_json(run_dir / POPULATION_FILE, saved)
-    runs.write_config(run_dir, whole, members[0].experiment)
+    runs.write_config(run_dir, whole, members[0].experiment, devices)
     return resume(run_dir, type(config), build, console, script)
 
 
@@ -121,6 +122,7 @@ def resume(
     """Goes on with a population from its newest checkpoint, or begins it where there is none."""
     saved = read_sweep(run_dir, POPULATION_FILE)
     config = runs.read_config(run_dir, config_class, "--resume")
+    device_choice.for_resumed(config.devices, device_choice.of_run(run_dir))
     ranges = {
         name: (LogUniform if row["kind"] == "LogUniform" else Uniform)(row["low"], row["high"])
         for name, row in saved["ranges"].items()
@@ -136,12 +138,15 @@ def resume(
     )
     seeds = range(config.seed, config.seed + len(members))
     rows = Members(seeds=seeds, varied={path: varied_leaves(members)[path] for path in leaves})
-    program = experiment.build_program(
-        total_steps=config.total_steps,
-        num_devices=runs.num_devices(run_dir),
-        width=saved["width"],
-        members=rows,
-    )
+    go_on = f"go on with: python -m purerl.population {script} --resume {run_dir}"
+    say = lambda sentence: _warn(console, sentence)  # noqa: E731
+    with interrupt.ended_by("stopping when the program is compiled", f"stopped; {go_on}", say):
+        program = experiment.build_program(
+            total_steps=config.total_steps,
+            num_devices=runs.num_devices(run_dir),
+            width=saved["width"],
+            members=rows,
+        )
     rules = Rules({path: ranges[name] for path, name in leaves.items()}, experiment.return_metric, options)
     return _train(
         Training(
@@ -150,7 +155,7 @@ def resume(
             members=rows,
             names=leaves,
             rules=rules,
-            how_to_go_on=f"go on with: python -m purerl.population {script} --resume {run_dir}",
+            how_to_go_on=go_on,
         )
     )
 
@@ -162,9 +167,14 @@ def _measure(members: list[Member], options: PopulationOptions, console: Console
         f"population: {len(members)} members; measuring how many to run side by side ...", highlight=False
     )
     first = members[0]
-    width = measure_width(first, members, first.experiment.num_devices, options.width).width
+    with interruptible(lambda sentence: _warn(console, sentence)):
+        width = measure_width(first, members, first.experiment.num_devices, options.width).width
     console.print(f"population: {width} side by side", highlight=False, soft_wrap=True)
     return width
+
+
+def _warn(console: Console, sentence: str) -> None:
+    console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
 
 
 def _train(training: Training) -> dict[str, Any]:

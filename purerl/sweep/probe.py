@@ -2,12 +2,14 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from purerl import interrupt
 from purerl.errors import UserError
 from purerl.placement import must_loop
 from purerl.runtime import available_memory
@@ -18,6 +20,12 @@ _FACTOR = 4
 _REPEATS = 5
 _WORTH = 0.95
 _SHARE_OF_MEMORY = 0.7
+
+
+def interruptible(say: Callable[[str], None]) -> AbstractContextManager[None]:
+    """Where runs are tried; nothing is saved by then, so Ctrl-C says how to begin again."""
+    last_words = "stopped before training; run the command again (with --width 1 nothing is measured)"
+    return interrupt.ended_by("stopping when this try is over", last_words, say)
 
 
 class Width(NamedTuple):

@@ -10,17 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 from rich.console import Console
 
-from purerl import files, runs, serialization
+from purerl import device_choice, files, interrupt, placement, runs, serialization
 from purerl.errors import UserError, one_line
 from purerl.report.reading import MEMBERS
 from purerl.report.scores import Score
 from purerl.runs import RunOptions, Session
 from purerl.sweep import results
 from purerl.sweep.groups import Group, train_group
-from purerl.sweep.probe import Width, measure_width, members_in_memory
+from purerl.sweep.probe import Width, interruptible, measure_width, members_in_memory
 from purerl.sweep.reached import check_swept
 from purerl.sweep.scoring import check_episodes
 from purerl.sweep.settings import (
@@ -49,7 +48,7 @@ class Sweep(NamedTuple):
         buckets: those that can share a program.
         swept: options that are swept, as on the command line, by name.
         score_episodes: episodes that each run is scored by.
-        layout: `width`, `group_size` by bucket and `num_devices`, which a resumed sweep keeps.
+        layout: `width`, `group_size` by bucket, `num_devices` and `devices`, which a resumed sweep keeps.
         console: where to show the progress.
         how_to_go_on: what to say when it is stopped.
     """
@@ -99,9 +98,11 @@ def sweep(
     together = buckets(members)
     check_swept(together)
     name = f"sweep-{members[0].experiment.name}"
-    run_dir = runs.new_directory(config, name)
     console = console or Console()
-    layout = _lay_out(together, options, console)
+    num_runs = len(members) * config.num_seeds
+    devices = device_choice.for_new(members[0].experiment, config, console, num_runs)
+    run_dir = runs.new_directory(config, name)
+    layout = _lay_out(together, options, console) | {"devices": devices}
     swept = {name: as_text(values) for name, values in known.items()}
     saved = {
         "schema": SCHEMA_VERSION,
@@ -132,6 +133,7 @@ def resume(
     settings = [serialization.decode(setting) for setting in saved["settings"]]
     members = make_members(config, build, settings)
     swept, layout = saved["swept"], saved["layout"]
+    device_choice.for_resumed(config.devices, layout.get("devices", 0))
     go_on = _how_to_go_on(script, run_dir)
     episodes = saved["options"].get("score_episodes", SweepOptions.score_episodes)
     console = console or Console()
@@ -166,10 +168,12 @@ def _lay_out(found: Sequence[list[Member]], options: SweepOptions, console: Cons
     console.print(
         f"sweep: {sentence}; measuring how many to run side by side ...", highlight=False, soft_wrap=True
     )
-    width = measure_width(first[0], first, num_devices, options.width)
+    with interruptible(lambda sentence: _warn(console, sentence)):
+        width = measure_width(first[0], first, num_devices, options.width)
     sizes = [members_in_memory(width, len(bucket), num_seeds, options.group_size) for bucket in found]
     if first[0].config.shard == "seeds":  # a group is filled up, so that every device has as many runs
-        sizes = [-(-size // len(jax.devices())) * len(jax.devices()) for size in sizes]
+        count = len(placement.devices())
+        sizes = [-(-size // count) * count for size in sizes]
     console.print(
         f"sweep: {_say(width)}; {max(sizes)} members in memory together", highlight=False, soft_wrap=True
     )
@@ -211,13 +215,20 @@ def _train(sweep: Sweep) -> list[Score]:
 
 def _compile(sweep: Sweep, member: Member, padded: Members) -> Program:
     sweep.console.print(f"{member.experiment.name}: compiling ...", highlight=False, soft_wrap=True)
-    return member.experiment.build_program(
-        total_steps=member.config.total_steps,
-        num_devices=sweep.layout["num_devices"],
-        shard=member.config.shard,
-        width=sweep.layout["width"],
-        members=padded,
-    )
+    last_words = f"stopped; {sweep.how_to_go_on}"
+    say = lambda sentence: _warn(sweep.console, sentence)  # noqa: E731
+    with interrupt.ended_by("stopping when the program is compiled", last_words, say):
+        return member.experiment.build_program(
+            total_steps=member.config.total_steps,
+            num_devices=sweep.layout["num_devices"],
+            shard=member.config.shard,
+            width=sweep.layout["width"],
+            members=padded,
+        )
+
+
+def _warn(console: Console, sentence: str) -> None:
+    console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
 
 
 def _group(sweep: Sweep, group: list[Member], padded: Members, number: int) -> Group:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from purerl import cli
+from purerl import cli, placement
 from purerl.errors import UserError
 from purerl.metrics import pack
 from purerl.runs import Experiment, RunOptions, Steps
@@ -138,7 +138,7 @@ class Program:
         self.steps_per_chunk = UPDATES_PER_CHUNK * algorithm.steps_per_update(config.algorithm)
         self.num_chunks = total_steps // self.steps_per_chunk
         init, self.compiled = compiled(config.algorithm, num_devices if config.tally_devices else 1)
-        self.num_devices = min(num_devices, len(jax.local_devices()))
+        self.num_devices = min(num_devices, len(placement.devices()))
         # What is drawn depends on the number of devices, as it does in a program that is spread over them.
         keys = jax.vmap(jax.random.key)(1000 * num_devices + jnp.arange(seed, seed + num_seeds))
         self.init = lambda: init(keys)

@@ -198,7 +198,8 @@ def test_a_run_goes_on_with_the_devices_that_it_began_on(tmp_path, command):
 
 def test_a_run_that_was_cut_for_more_devices_than_there_are_goes_on_with_one_warning(whole_run, command):
     config = whole_run / runs.CONFIG_FILE
-    config.write_text(config.read_text().replace('"num_devices": 1', '"num_devices": 4096'))
+    begun = json.loads(config.read_text()) | {"num_devices": 4096, "devices_used": 4096}
+    config.write_text(json.dumps(begun))
     code, output, _ = command("--resume", whole_run, build=on(2))
     (warning,) = [line for line in output.splitlines() if line.startswith("warning")]
     assert code == 0

@@ -1,0 +1,94 @@
+"""On how many of the devices a run, a sweep or a population works: as told, or as many as pay here and now.
+
+What is drawn depends on the parts that environments are cut into, which have nothing to do with this choice.
+It changes rounding, so it is written down, and whoever goes on with a run keeps it.
+"""
+
+import json
+from pathlib import Path
+
+import jax
+from rich.console import Console
+
+from purerl import cores, placement
+from purerl.errors import UserError
+from purerl.runs import CONFIG_FILE, Experiment, RunOptions
+
+
+def for_new(experiment: Experiment, options: RunOptions, console: Console, num_runs: int) -> int:
+    """Chooses for what begins, says so, and has programs run on as many from now on.
+
+    Args:
+        experiment: one that is going to be trained.
+        options: its options.
+        console: where to say it.
+        num_runs: seeds, of all members.
+
+    Returns:
+        What was chosen.
+
+    Raises:
+        UserError: there are fewer devices than are asked for.
+    """
+    check(options.devices)
+    if options.devices:
+        count, reason = options.devices, "as --devices says"
+    else:
+        count, reason = _chosen(experiment, options, num_runs)
+    there_are = len(jax.devices())
+    placement.use(count if count < there_are else 0)
+    if there_are > 1 and reason:
+        console.print(f"using {count} of {there_are} devices, {reason}", highlight=False, soft_wrap=True)
+    return count
+
+
+def for_resumed(wanted: int, before: int) -> None:
+    """Chooses for what goes on: as many as are asked for, else as many as before, as far as there are any.
+
+    Raises:
+        UserError: there are fewer devices than are asked for.
+    """
+    check(wanted)
+    placement.use(wanted or min(before, len(jax.devices())))
+
+
+def of_run(run_dir: Path) -> int:
+    """How many devices a run was begun on; 0 where that was not written down."""
+    return json.loads((run_dir / CONFIG_FILE).read_text()).get("devices_used", 0)
+
+
+def check(wanted: int) -> None:
+    """Refuses more devices than there are, and a choice where several processes share a run.
+
+    Raises:
+        UserError: says what would be right.
+    """
+    there_are = len(jax.devices())
+    if wanted and jax.process_count() > 1:
+        raise UserError(f"--devices {wanted}: several processes use all of their devices; leave it out")
+    if wanted > there_are:
+        more = "; cores are devices as far as affinity and quota allow" if _are_cores() else ""
+        raise UserError(f"--devices {wanted}: there {'is' if there_are == 1 else 'are'} {there_are}{more}")
+
+
+def _chosen(experiment: Experiment, options: RunOptions, num_runs: int) -> tuple[int, str]:
+    there_are = len(jax.devices())
+    if not _are_cores() or there_are == 1 or jax.process_count() > 1:
+        return there_are, ""
+    shard = placement.choose_shard(options.shard, experiment.num_devices, num_runs)
+    num_parts = experiment.num_devices if shard == "environments" else num_runs
+    usable, busy = cores.count(), cores.busy()
+    taken = cores.taken(busy, cores.visible_count(), usable)
+    if not taken:
+        return there_are, f"one a core; other processes keep {busy:.1f} of {usable} cores busy"
+    count = cores.worthwhile(num_parts, there_are, usable, taken)
+    if count == 1 and num_parts == 1:
+        return there_are, ""
+    return count, (
+        f"because other processes keep {busy:.1f} of {usable} cores busy and devices wait for the slowest; "
+        f"--devices {there_are} takes all"
+    )
+
+
+def _are_cores() -> bool:
+    return jax.default_backend() == "cpu"
