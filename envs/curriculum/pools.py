@@ -24,13 +24,19 @@ def mean_of(value: jax.Array) -> Mean:
     return Mean(total=jnp.asarray(value, jnp.float32), weight=jnp.float32(1.0))
 
 
-def quantile_metrics(name: str, values: jax.Array) -> Metrics:
-    """Metrics `level_NAME_q10`, `_q50` and `_q90` of values, float32 [R]."""
-    ordered = jnp.sort(values)
-    last = values.shape[0] - 1
-    return {
-        f"level_{name}_{label}": mean_of(ordered[round(share * last)]) for label, share in QUANTILES.items()
-    }
+def quantile_metrics(name: str, values: jax.Array, there: jax.Array | None = None) -> Metrics:
+    """Metrics `level_NAME_q10`, `_q50` and `_q90` of those values, float32 [R], that are `there`, bool [R].
+
+    Where there is none, the metrics have no weight.
+    """
+    there = jnp.ones(values.shape, bool) if there is None else there
+    ordered, count = jnp.sort(jnp.where(there, values, jnp.inf)), there.sum(dtype=jnp.float32)
+    metrics: Metrics = {}
+    for label, share in QUANTILES.items():
+        place = jnp.round(share * jnp.maximum(count - 1.0, 0.0)).astype(jnp.int32)
+        total = jnp.where(count > 0, ordered[place], 0.0)
+        metrics[f"level_{name}_{label}"] = Mean(total=total, weight=jnp.minimum(count, 1.0))
+    return metrics
 
 
 def describe_draws(levels: Levels, pool: LevelPool, params: PyTree) -> Metrics:

@@ -151,10 +151,10 @@ def make_replay(levels: Levels, options: CurriculumOptions) -> Curriculum:
 
 
 def replay_metrics(state: ReplayState, num_members: int) -> Metrics:
-    """Scores of the members, how many there are, and the share of draws that replay."""
+    """Scores of the members that have one, how many do, and the share of draws that replay."""
     score = state.book.score[:num_members]
     scored = score > -jnp.inf
-    return quantile_metrics("score", jnp.where(scored, score, 0.0)) | {
+    return quantile_metrics("score", score, scored) | {
         "level_members_share": mean_of(scored.mean()),
         "level_replay_share": mean_of((state.pool.draw < num_members).mean()),
     }

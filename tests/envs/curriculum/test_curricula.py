@@ -196,6 +196,19 @@ def test_the_smallest_pools_work(name, count):
     assert slots == set(range(count))  # and all places are drawn, members and candidates
 
 
+def test_the_scores_that_are_told_are_those_of_members_that_have_one():
+    # Four candidates come in a round: their names, and nothing of the eight members without a score.
+    refresh, state = start(name="plr")
+    names = state.pool.env_state.name.astype(jnp.float32)
+    outcome = played(COUNT, jnp.where(jnp.arange(COUNT) < 12, 0.0, 1.0), 0, names)
+    _, _, metrics = refresh(jax.random.key(0), state, None, outcome, 0.0)
+    low, middle, high = np.sort(names[12:])[[0, 2, 3]]  # places 0.3, 1.5 and 2.7 of 0 to 3
+    for label, value in {"q10": low, "q50": middle, "q90": high}.items():
+        assert metrics[f"level_score_{label}"].total == value
+    _, _, metrics = refresh(jax.random.key(0), state, None, played(COUNT), 0.0)
+    assert metrics["level_score_q50"].weight == metrics["level_score_q50"].total == 0
+
+
 def test_the_robust_variant_learns_from_replayed_levels_only():
     robust, _ = replay(1, name="plr", robust=True)
     np.testing.assert_array_equal(robust[-1].pool.learnable, np.arange(COUNT) < 12)
