@@ -10,6 +10,7 @@ import numpy as np
 from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
+from purerl.platforms import episodes_side_by_side
 from purerl.types import PyTree
 
 Policy = Callable[..., Any]
@@ -121,8 +122,7 @@ def evaluate(
     Returns:
         NumPy arrays [S, G, M].
     """
-    on_cpu = jax.default_backend() == "cpu"
-    block = min(block or (128 if on_cpu else num_episodes), num_episodes)
+    block = min(block or episodes_side_by_side(num_episodes), num_episodes)
     num_blocks = -(-num_episodes // block)
     num_seeds, num_params = (jax.tree.leaves(tree)[0].shape[0] for tree in (learners, params))
     items = [axis.ravel() for axis in np.indices((num_seeds, num_params, num_blocks))]

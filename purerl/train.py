@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from purerl.metrics import Packed, add_up
 from purerl.placement import EVERYWHERE, Shard, arrange, must_loop
+from purerl.platforms import seeds_side_by_side, takes_cpu_options
 from purerl.runtime import num_cores
 from purerl.types import Algorithm, AxisName, Config, TrainState
 
@@ -133,7 +134,7 @@ def name_of(path: Any) -> str:
 
 def training_options(algorithm: Algorithm, mesh: Mesh) -> dict[str, Any]:
     """What XLA is told when it compiles training for these devices; nothing but on a CPU."""
-    if jax.default_backend() != "cpu":
+    if not takes_cpu_options():
         return {}
     busy = len(mesh.local_devices) >= num_cores()
     return (_LOWER_LEVEL if algorithm.lower_level else {}) | (_EVERY_CORE_BUSY if busy else {})
@@ -185,7 +186,7 @@ def build_program(
     placement = arrange(shard, num_devices, len(members.seeds))
     algorithm = make_algorithm(placement.axis)
     on_one_device = len(members.seeds) // (placement.mesh.size if shard == "seeds" else 1)
-    side_by_side = width or (1 if jax.default_backend() == "cpu" else on_one_device)
+    side_by_side = width or seeds_side_by_side(on_one_device)
 
     def init(keys, varied, config):
         def one_seed(key, varied):
