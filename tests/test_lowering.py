@@ -56,7 +56,6 @@ TRAINING = {
     "propagation": (ppo_maze, [*PPO, *MAZE]),
     "iterated convolution": (ppo_maze, [*PPO, *MAZE, "--net.recurrence=convolve"]),
     "cnn and accel": (ppo_maze, [*PPO, *MAZE, "--network=cnn", "--curriculum.name=accel"]),
-    "pqn": (dqn, [*PQN]),
     "dqn in mazes": (dqn_maze, [*DQN, *MAZE, "--algorithm=dqn", "--network=mlp", "--dqn.batch-size=8"]),
     "sac with choices": (sac, [*SAC, "--env=CartPole-v1"]),
     "sac in the arena": (sac_bikkle, [*SAC, *BIKKLE, "--env.action=angle", "--sac.batch-size=8"]),
