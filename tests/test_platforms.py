@@ -20,7 +20,7 @@ def questions(file):
     """Names by which JAX tells, or is told, what a program runs on."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Attribute) and node.attr in ASKS:
-            if not (isinstance(node.value, ast.Name) and node.value.id == "sys"):
+            if not (isinstance(node.value, ast.Name) and node.value.id in ("sys", "platform")):
                 yield node.attr
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jax"):
             yield from (alias.name for alias in node.names if alias.name in ASKS)
