@@ -1,6 +1,7 @@
 """Measures of training on mazes: `python -m benchmarks.maze_training`; `--help` lists them all."""
 
 import dataclasses
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -17,6 +18,8 @@ sys.path.insert(0, str(ROOT / "experiments"))
 import ppo_maze
 
 SCRIPT = "experiments/ppo_maze.py"
+FILM = ROOT / "docs" / "images" / "maze.gif"
+"""Of the run that the figures of the default command are from: picture and figures are renewed together."""
 MLP = ("--network", "mlp", "--net.width", "256")
 PATCH = (
     *("--env.observation", "patch", "--env.trace", "--env.num-positions", "16"),
@@ -100,11 +103,15 @@ def level_share() -> list[Row]:
     ]
 
 
-def solving(options: tuple[str, ...], suite: str, label: str, floor: float, aim: float) -> list[Row]:
-    """What a run of the experiment reaches on held-out mazes, and its wall time."""
+def solving(
+    options: tuple[str, ...], suite: str, label: str, floor: float, aim: float, film: Path | None = None
+) -> list[Row]:
+    """What a run of the experiment reaches on held-out mazes, and its wall time; `film` gets its film."""
     command = " ".join(["python", SCRIPT, *options])
     with tempfile.TemporaryDirectory() as room:
         summary, wall = run_script(SCRIPT, Path(room), "run", *options)
+        if film is not None:
+            shutil.copy(Path(room) / "run" / "episode.gif", film)
     cell = summary["eval"][suite]
     return [
         Row(f"{label}, solved", 100 * cell["solve_rate"], "%", None, floor, aim, command),
@@ -117,7 +124,7 @@ def solving(options: tuple[str, ...], suite: str, label: str, floor: float, aim:
 MEASURES: dict[str, Callable[[], list[Row]]] = {
     "training": training,
     "level_share": level_share,
-    "default": partial(solving, (), "size_9", "9 x 9, default command", 97, 99.9),
+    "default": partial(solving, (), "size_9", "9 x 9, default command", 97, 99.9, FILM),
     "patch": partial(solving, PATCH, "size_9", "9 x 9, patch of 5 x 5 and positions", 90, 99),
     "size_15": partial(solving, SIZE_15, "size_15", "15 x 15", 60, 95),
 }

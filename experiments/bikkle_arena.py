@@ -1,7 +1,6 @@
 """What the Bikkle experiments share: the arena from the command line, its evaluation and its report."""
 
 import dataclasses
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from envs.bikkle import GAZES, PROTOCOLS, Bikkle, BikkleParams, check, protocol_params
-from envs.bikkle.protocols import ORIGINAL_RETURNS
+from envs.bikkle.protocols import ORIGINAL_RETURNS, controller_returns
 from envs.bikkle.render import render_episode, save_gif
 from purerl.evaluate import Greedy, evaluate, summarize
 from purerl.logging.scoring import cell_scores
@@ -23,7 +22,6 @@ from purerl.types import PyTree, TrainState
 
 ProtocolName = Literal["mixture", "record", "continuing_4", "continuing_16", "first_touch_4"]
 EVALUATED = ("record", "continuing_4", "continuing_16", "first_touch_4")
-REFERENCES = Path(__file__).parent.parent / "envs" / "bikkle" / "controller_returns.json"
 
 Policy = Any
 
@@ -170,7 +168,7 @@ def record_episode(env: Bikkle, policy: Policy, params: BikkleParams, learner: P
 
 def results_table(results: dict[str, dict[str, Any]]) -> Table:
     """Mean return and standard error of the policy, beside the original and the scripted controllers."""
-    references = json.loads(REFERENCES.read_text())["returns"]
+    references = controller_returns()
     cell = next(iter(results["record"].values()))
     episodes, seeds = cell["episodes"], len(cell["per_seed"])
     each = f"{episodes:,} episodes a cell" + (f" and seed, {seeds} seeds" if seeds > 1 else "")

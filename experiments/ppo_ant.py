@@ -11,11 +11,10 @@ environments, two blocks of width 64 with four heads. The rest is the same. Need
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import jax
 import ppo_memory
 from any_environment import short_name
 
-from purerl import cli
+from purerl import cli, platforms
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.networks import MemoryConfig, MemoryName, NetworkConfig
 from purerl.runs import Experiment, Steps
@@ -49,7 +48,7 @@ MEMORY = 24
 
 def scale() -> Scale:
     """The scale for this machine."""
-    return SMALL if jax.default_backend() == "cpu" else RECORD
+    return SMALL if platforms.is_small_machine() else RECORD
 
 
 def ppo_of(size: Scale) -> PPOConfig:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from purerl import cores, placement
 from purerl.errors import UserError
+from purerl.platforms import on_cpu
 from purerl.runs import CONFIG_FILE, Experiment, RunOptions
 
 
@@ -67,13 +68,13 @@ def check(wanted: int) -> None:
     if wanted and jax.process_count() > 1:
         raise UserError(f"--devices {wanted}: several processes use all of their devices; leave it out")
     if wanted > there_are:
-        more = "; cores are devices as far as affinity and quota allow" if _are_cores() else ""
+        more = "; cores are devices as far as affinity and quota allow" if on_cpu() else ""
         raise UserError(f"--devices {wanted}: there {'is' if there_are == 1 else 'are'} {there_are}{more}")
 
 
 def _chosen(experiment: Experiment, options: RunOptions, num_runs: int) -> tuple[int, str]:
     there_are = len(jax.devices())
-    if not _are_cores() or there_are == 1 or jax.process_count() > 1:
+    if not on_cpu() or there_are == 1 or jax.process_count() > 1:
         return there_are, ""
     shard = placement.choose_shard(options.shard, experiment.num_devices, num_runs)
     num_parts = experiment.num_devices if shard == "environments" else num_runs
@@ -88,7 +89,3 @@ def _chosen(experiment: Experiment, options: RunOptions, num_runs: int) -> tuple
         f"because other processes keep {busy:.1f} of {usable} cores busy and devices wait for the slowest; "
         f"--devices {there_are} takes all"
     )
-
-
-def _are_cores() -> bool:
-    return jax.default_backend() == "cpu"

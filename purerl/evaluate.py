@@ -11,6 +11,7 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
 from purerl.placement import local_devices
+from purerl.platforms import episodes_side_by_side
 from purerl.sharding import over_devices, refuse_empty_constants
 from purerl.stepping import step_all
 from purerl.types import PyTree
@@ -140,8 +141,7 @@ def evaluate(
     Returns:
         NumPy arrays [S, G, M].
     """
-    on_cpu = jax.default_backend() == "cpu"
-    block = min(block or (128 if on_cpu else num_episodes), num_episodes)
+    block = min(block or episodes_side_by_side(num_episodes), num_episodes)
     num_blocks = -(-num_episodes // block)
     num_seeds, num_params = (jax.tree.leaves(tree)[0].shape[0] for tree in (learners, params))
     items = [axis.ravel() for axis in np.indices((num_seeds, num_params, num_blocks))]

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from purerl.platforms import devices_share_threads
 from purerl.sharding import over_devices
 from purerl.types import AxisName, PyTree, TrainState
 
@@ -146,7 +147,7 @@ def must_loop(shard: Shard) -> bool:
     Devices that are cores share their threads, and loops of mapped seeds on several of them wait for each
     other for ever.
     """
-    return shard == "seeds" and jax.default_backend() == "cpu" and len(devices()) > 1
+    return shard == "seeds" and devices_share_threads(len(devices()))
 
 
 def choose_shard(wanted: Shard, num_parts: int, num_seeds: int) -> Shard:

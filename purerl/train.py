@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from purerl import xla
 from purerl.metrics import Packed, add_up
 from purerl.placement import EVERYWHERE, Shard, arrange, must_loop
+from purerl.platforms import seeds_side_by_side, takes_cpu_options
 from purerl.runtime import num_cores
 from purerl.sharding import trace
 from purerl.types import Algorithm, AxisName, Config, TrainState
@@ -139,8 +140,10 @@ def name_of(path: Any) -> str:
 
 def training_options(algorithm: Algorithm, mesh: Mesh) -> dict[str, Any]:
     """What XLA is told when it compiles training for these devices; nothing but on a CPU."""
+    if not takes_cpu_options():
+        return {}
     busy = len(mesh.local_devices) >= num_cores()
-    return xla.training_options(jax.default_backend(), algorithm.lower_level, busy)
+    return xla.training_options(algorithm.lower_level, busy)
 
 
 def build_program(
@@ -188,7 +191,7 @@ def build_program(
     placement = arrange(shard, num_devices, len(members.seeds), most_devices)
     algorithm = make_algorithm(placement.axis)
     on_one_device = len(members.seeds) // (placement.mesh.size if shard == "seeds" else 1)
-    side_by_side = width or (1 if jax.default_backend() == "cpu" else on_one_device)
+    side_by_side = width or seeds_side_by_side(on_one_device)
 
     def init(keys, varied, config):
         def one_seed(key, varied):
@@ -232,7 +235,7 @@ def build_program(
         return jax.jit(jax.vmap(jax.random.key), out_shardings=seeds.sharding)(seeds)
 
     varied = place(members.varied)
-    once = xla.run_once_options(jax.default_backend())
+    once = xla.run_once_options() if takes_cpu_options() else {}
     traced_init = trace(init, keys_of(members), varied, config, out_shardings=placement.shardings())
     state_shape = placement.shapes(traced_init.out_info)
     # Training takes longest, so it comes first: XLA compiles it while Python lowers and traces the rest.

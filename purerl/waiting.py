@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from purerl.platforms import on_cpu
 from purerl.types import PyTree
 
 LINEAR_ALGEBRA = frozenset({
@@ -32,7 +33,7 @@ def waiting_operations(*jaxprs: Any) -> list[str]:
 
 def safe(devices: Sequence[jax.Device], *jaxprs: Any) -> bool:
     """Whether programs come to their end on these devices, whichever thread is first."""
-    return len(devices) == 1 or devices[0].platform != "cpu" or not waiting_operations(*jaxprs)
+    return len(devices) == 1 or not on_cpu() or not waiting_operations(*jaxprs)
 
 
 def _equations(jaxpr: Any) -> Iterator[Any]:

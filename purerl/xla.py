@@ -53,23 +53,20 @@ def flags_at_start() -> dict[str, str]:
     return known(_AT_START, release())
 
 
-def training_options(platform: str, lower_level: bool, every_core_busy: bool) -> dict[str, Any]:
-    """What XLA is told when it compiles a training program; nothing but on a CPU.
+def training_options(lower_level: bool, every_core_busy: bool) -> dict[str, Any]:
+    """What XLA is told when it compiles a training program for a CPU.
 
     Args:
-        platform: "cpu", "cuda", ...
         lower_level: whether the algorithm may be compiled at LLVM's lower level.
         every_core_busy: whether every core that the process may use has a device of its own.
     """
-    if platform != "cpu":
-        return {}
     wanted = dict(_LOWER_LEVEL if lower_level else {}) | dict(_EVERY_CORE_BUSY if every_core_busy else {})
     return known(wanted, release())
 
 
-def run_once_options(platform: str) -> dict[str, Any]:
+def run_once_options() -> dict[str, Any]:
     """The same for a program that runs once, or once a chunk, and briefly."""
-    return known(_RUNS_ONCE, release()) if platform == "cpu" else {}
+    return known(_RUNS_ONCE, release())
 
 
 def untried() -> str | None:

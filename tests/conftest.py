@@ -8,7 +8,7 @@ import purerl
 
 # Most of the suite's time is compilation, and its programs run for moments: compile fast rather than well.
 FAST_COMPILATION = " ".join(
-    f"--{name}={str(value).lower()}" for name, value in purerl.runtime.xla.run_once_options("cpu").items()
+    f"--{name}={str(value).lower()}" for name, value in purerl.runtime.xla.run_once_options().items()
 )
 
 # What JAX keeps of each program stays alive: looking through it again and again takes a tenth of the time.

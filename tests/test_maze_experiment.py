@@ -4,6 +4,8 @@ import json
 import shutil
 
 import jax
+import maze_report
+import maze_world
 import numpy as np
 import ppo_maze
 import pytest
@@ -101,3 +103,24 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(options, sentence, capsys, 
     assert error.count("\n") == 1
     assert sentence in error
     assert not list(tmp_path.iterdir())
+
+
+def test_the_film_shows_the_episodes_that_the_figures_count(tmp_path, monkeypatch):
+    config = ppo_maze.Config(network="mlp", eval_mazes=40)
+    experiment = ppo_maze.build(config)
+    worlds = experiment.evaluate.__self__
+    states = jax.eval_shape(experiment.algorithm.init, jax.random.key(0), experiment.algorithm_config)
+    draw = np.random.default_rng(0)
+    learner = jax.tree.map(lambda leaf: draw.normal(size=leaf.shape).astype(leaf.dtype), states.learner)
+    filmed = []
+    monkeypatch.setattr(maze_report, "render_episodes", lambda states, params: filmed.append(states))
+    monkeypatch.setattr(maze_report, "save_gif", lambda *_: None)
+    maze_report.film(worlds, learner, tmp_path / "episode.gif")
+    (shown,) = filmed
+    layouts = maze_world.suite(worlds.env, 9, 1.0, 40)
+    longest = np.argsort(-np.asarray(layouts.shortest), kind="stable")[: 4 * maze_report.NUM_FILMED : 4]
+    learners = jax.tree.map(lambda leaf: leaf[None], learner)
+    counted = maze_world.play_layouts(worlds.env, worlds.policy, learners, layouts, jax.random.key(0))
+    ends = np.asarray((shown.agent[-1] == shown.goal[-1]).all(-1))
+    np.testing.assert_array_equal(ends, counted.solved[0, longest])
+    np.testing.assert_array_equal(shown.time[-1], counted.length[0, longest])

@@ -12,30 +12,32 @@ from jax.sharding import Mesh, PartitionSpec
 from probes import ActionFollowsCue
 
 import purerl
-from purerl import xla
+from purerl import platforms, xla
 from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.metrics import pack
 from purerl.networks import NetworkConfig, make_actor_critic
 from purerl.sharding import over_devices, trace
-from purerl.train import build_program
+from purerl.train import build_program, training_options
 
+ENV = ActionFollowsCue(num_actions=2)
+NETWORK = make_actor_critic(ENV, ENV.default_params, "mlp", NetworkConfig(width=4, head_width=0))
 NO_TASKS = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
 
 
 def test_training_is_compiled_at_a_lower_level_where_that_is_as_fast_and_without_tasks_on_busy_cores():
     lower = {"xla_backend_optimization_level": 1}
-    assert xla.training_options("cpu", lower_level=True, every_core_busy=False) == lower
-    assert xla.training_options("cpu", lower_level=True, every_core_busy=True) == lower | NO_TASKS
-    assert xla.training_options("cpu", lower_level=False, every_core_busy=True) == NO_TASKS
-    assert xla.training_options("cuda", lower_level=True, every_core_busy=True) == {}
-    assert xla.run_once_options("cuda") == {}
+    assert xla.training_options(lower_level=True, every_core_busy=False) == lower
+    assert xla.training_options(lower_level=True, every_core_busy=True) == lower | NO_TASKS
+    assert xla.training_options(lower_level=False, every_core_busy=True) == NO_TASKS
+    with platforms.tracing_for("cuda"):
+        assert training_options(make_ppo(ENV, NETWORK), None) == {}
 
 
 @pytest.mark.parametrize(("jaxlib", "kept"), [("0.10.2", True), ("0.11.2", False)])
 def test_an_option_is_told_to_those_releases_alone_that_know_it(monkeypatch, jaxlib, kept):
     monkeypatch.setattr(xla, "version", lambda name: jaxlib)
-    assert ("xla_cpu_use_fusion_emitters" in xla.run_once_options("cpu")) == kept
-    assert xla.run_once_options("cpu")["xla_backend_optimization_level"] == 0
+    assert ("xla_cpu_use_fusion_emitters" in xla.run_once_options()) == kept
+    assert xla.run_once_options()["xla_backend_optimization_level"] == 0
 
 
 def test_a_release_that_nobody_tried_gets_plain_xla_and_one_line(monkeypatch):
@@ -44,8 +46,8 @@ def test_a_release_that_nobody_tried_gets_plain_xla_and_one_line(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
     purerl.runtime.configure()
     assert os.environ["XLA_FLAGS"] == "--xla_dump_to=x"
-    assert xla.training_options("cpu", lower_level=True, every_core_busy=True) == {}
-    assert xla.run_once_options("cpu") == {}
+    assert xla.training_options(lower_level=True, every_core_busy=True) == {}
+    assert xla.run_once_options() == {}
     line = xla.untried()
     assert "0.12.0" in line
     assert "plain XLA" in line
@@ -57,7 +59,7 @@ def test_every_flag_and_option_is_known_to_the_installed_jaxlib():
     script = (
         "import jax, jax.numpy as jnp; from purerl import xla\n"
         "add = jax.jit(lambda x: x + 1).lower(jnp.ones(2))\n"
-        "for options in (xla.training_options('cpu', True, True), xla.run_once_options('cpu')):\n"
+        "for options in (xla.training_options(True, True), xla.run_once_options()):\n"
         "    assert options and (add.compile(options)(jnp.ones(2)) == 2).all()\n"
     )
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
@@ -109,8 +111,6 @@ def test_no_metrics_are_no_array():
 
 def test_training_on_two_devices_hands_no_empty_array_to_xla():
     two_devices()
-    env = ActionFollowsCue(num_actions=2)
-    network = make_actor_critic(env, env.default_params, "mlp", NetworkConfig(width=4, head_width=0))
-    config = PPOConfig(num_envs=16, num_steps=2, num_minibatches=1, env_params=env.default_params)
-    program = build_program(lambda axis: make_ppo(env, network, axis), config, total_steps=32, num_devices=2)
+    config = PPOConfig(num_envs=16, num_steps=2, num_minibatches=1, env_params=ENV.default_params)
+    program = build_program(lambda axis: make_ppo(ENV, NETWORK, axis), config, total_steps=32, num_devices=2)
     assert program.num_devices == 2

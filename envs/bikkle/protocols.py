@@ -1,6 +1,9 @@
 """What agents are trained and compared on: the arena's sizes, the gaze at evaluation, and earlier results."""
 
+import json
 from dataclasses import dataclass, field, replace
+from importlib.resources import files
+from typing import Any
 
 from envs.bikkle.params import GAZE_SOURCES, BikkleParams
 
@@ -60,3 +63,8 @@ def protocol_params(name: str, gaze: str) -> BikkleParams:
     return replace(
         PROTOCOLS[name].params, gaze_source=probabilities, gaze_presence=1.0, gaze_presence_per_episode=True
     )
+
+
+def controller_returns() -> dict[str, dict[str, dict[str, Any]]]:
+    """Returns of the scripted players, as measured: protocol -> player -> mean and standard error."""
+    return json.loads(files("envs.bikkle").joinpath("controller_returns.json").read_text())["returns"]

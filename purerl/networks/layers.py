@@ -11,28 +11,15 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.experimental.layout import Layout, with_layout_constraint
 
 from purerl.networks.orthogonal import orthogonal
-
-FEW_SAMPLES = 64
-"""So few samples are turned before a product on a CPU: a vector unit would find too little to run over."""
+from purerl.platforms import rows_first, turns_samples
 
 
 def _product(a, b):
     if getattr(jax.config, "jax_default_matmul_precision", None) != "bfloat16":
         return a @ b
     return jnp.matmul(a.astype(jnp.bfloat16), b.astype(jnp.bfloat16), preferred_element_type=jnp.float32)
-
-
-def _few(columns):
-    return columns.shape[1] <= FEW_SAMPLES and jax.default_backend() == "cpu"
-
-
-def _rows_first(x):
-    # What XLA makes of products and sums of few samples, and so their rounding, depends on the program that
-    # they are in, unless their layouts are fixed.
-    return with_layout_constraint(x, Layout((0, 1)))
 
 
 @jax.custom_vjp
@@ -44,8 +31,8 @@ def matmul(kernel: jax.Array, x: jax.Array) -> jax.Array:
     activations in memory.
     """
     columns = x.reshape(x.shape[0], -1)
-    if _few(columns):
-        product = _rows_first(_product(_rows_first(columns.T), _rows_first(kernel))).T
+    if turns_samples(columns.shape[1]):
+        product = rows_first(_product(rows_first(columns.T), rows_first(kernel))).T
     else:
         product = _product(kernel.T, columns)
     return product.reshape(kernel.shape[1], *x.shape[1:])
@@ -79,7 +66,7 @@ def _add_bias_forward(y, bias):
 
 def _add_bias_backward(_, gradient):
     columns = gradient.reshape(gradient.shape[0], -1)
-    columns = _rows_first(columns) if _few(columns) else columns
+    columns = rows_first(columns) if turns_samples(columns.shape[1]) else columns
     ones = jnp.ones(columns.shape[1], columns.dtype)
     return gradient, jnp.matmul(columns, ones, precision=jax.lax.Precision.HIGHEST)
 
