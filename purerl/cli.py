@@ -1,6 +1,7 @@
 """The command of every experiment: train, go on with a run, or evaluate one."""
 
 import dataclasses
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -74,8 +75,10 @@ def run_experiment(config: C, build: Build[C], console: Console | None = None) -
     experiment = _build(build, config)
     config = _own(config, config.run_dir)
     console = console or hosts.console()
-    devices = device_choice.for_new(experiment, config, console, num_runs=config.num_seeds)
+    held = Console(file=io.StringIO(), quiet=console.quiet, width=10_000)
+    devices = device_choice.for_new(experiment, config, held, num_runs=config.num_seeds)
     run_dir = runs.create(config, experiment, devices)
+    console.print(held.file.getvalue(), end="", highlight=False, soft_wrap=True)  # type: ignore[attr-defined]
     return session.train(Session(experiment, config, run_dir, console), resumed=False)
 
 
