@@ -1,8 +1,8 @@
 """One session a run: a lock file that says who works in a directory, and that it is alive.
 
 The file `session.lock` holds the host, the process and when that began, and is touched every few seconds. It
-is made by `link`, which either makes it or fails, on network file systems too. A lock whose process is gone is
-taken over: on the same host as soon as that can be seen, on another one when it has not been touched for a while.
+is made by `link`, which either makes it or fails, on network file systems too. A lock whose process is gone
+is taken over: on the same host as soon as that can be seen, on another one when it was not touched for long.
 """
 
 import json

@@ -27,18 +27,23 @@ def prepare(session: Session, saved: checkpoint.Checkpoint | None) -> None:
             printing.warn(session.console, what + _aside(run_dir / name))
     if saved is not None and session.checkpoint != "last":
         _put_later_aside(session, saved)
+    put_files_back(session, saved)
+
+
+def put_files_back(session: Session, saved: checkpoint.Checkpoint | None, prefix: str = "") -> None:
+    """Makes the files that grow begin with the checkpoint's copies of them, whose names have a prefix."""
     for name in GROWING:
-        kept = saved.text(name) if saved else b""
+        kept = saved.text(prefix + name) if saved else b""
         if kept is not None:
-            _put_back(session, run_dir / name, kept)
+            _put_back(session, session.run_dir / name, kept)
 
 
-def texts(session: Session, chunk: int) -> dict[str, bytes]:
+def texts(session: Session, chunk: int, prefix: str = "") -> dict[str, bytes]:
     """The lines of the first chunks, as a checkpoint keeps them."""
     found = {}
     for name in GROWING:
         lines = (session.run_dir / name).read_bytes().split(b"\n")[:-1]
-        found[name] = b"".join(line + b"\n" for line in lines[:chunk])
+        found[prefix + name] = b"".join(line + b"\n" for line in lines[:chunk])
     return found
 
 
@@ -60,9 +65,11 @@ def _put_back(session: Session, file: Path, kept: bytes) -> None:
         return
     if present is not None and present.startswith(kept):
         return
-    pairs = zip_longest((present or b"").split(b"\n"), kept.split(b"\n"))
-    line = next(at for at, (one, other) in enumerate(pairs, start=1) if one != other)
-    what = f"{file}, line {line}, is not what was written" if present else f"{file} is lost"
+    what = f"{file} is lost"
+    if present is not None:
+        pairs = zip_longest(present.split(b"\n"), kept.split(b"\n"))
+        line = next(at for at, (one, other) in enumerate(pairs, start=1) if one != other)
+        what = f"{file}, line {line}, is not what was written"
     kept_as = _aside(file) if os.path.lexists(file) else ""
     files.write_bytes(file, kept)
     num_lines = kept.count(b"\n")

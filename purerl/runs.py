@@ -222,10 +222,19 @@ def write_config(run_dir: Path, options: RunOptions, experiment: Experiment) -> 
         "config": serialization.encode(options),
         "sha256": _digest(options, experiment.num_devices),
     }
+    write_new(run_dir / CONFIG_FILE, saved)
+
+
+def write_new(file: Path, content: dict[str, Any]) -> None:
+    """Write the first file of a run directory.
+
+    Raises:
+        UserError: another process was as fast, and had found the directory empty as well.
+    """
     try:
-        files.write_json(run_dir / CONFIG_FILE, saved, new=True)
-    except FileExistsError:  # another process was as fast, and found the directory empty as well
-        raise _not_empty(run_dir) from None
+        files.write_json(file, content, new=True)
+    except FileExistsError:
+        raise _not_empty(file.parent) from None
 
 
 def read_config(run_dir: Path, config_class: type[T], option: str) -> T:

@@ -48,7 +48,7 @@ def home() -> Path | None:
 
 
 def cache_folder() -> Path | None:
-    """Where compiled programs are kept: `PURERL_CACHE_DIR`, else `purerl` in `XDG_CACHE_HOME` or `~/.cache`."""
+    """For compiled programs: `PURERL_CACHE_DIR`, else `purerl` in `XDG_CACHE_HOME` or in `~/.cache`."""
     if given := os.environ.get("PURERL_CACHE_DIR"):
         return Path(given) / "xla"
     if given := os.environ.get("XDG_CACHE_HOME"):

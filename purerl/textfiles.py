@@ -1,7 +1,7 @@
 """The text files of a run, read as what they must be: JSON of a known form, or else one line about the fault.
 
-Whatever lies on a disk may have been cut, edited or overwritten, so nothing that was read is used before it was
-checked. A check is a function from a value to None, or to the words for what it must be.
+Whatever lies on a disk may have been cut, edited or overwritten, so nothing that was read is used unchecked.
+A check is a function from a value to None, or to the words for what it must be.
 """
 
 import json

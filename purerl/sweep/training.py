@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 from rich.console import Console
 
-from purerl import files, runs, serialization
+from purerl import hosts, lock, printing, runs, serialization
 from purerl.errors import UserError, one_line
 from purerl.report.reading import MEMBERS
 from purerl.report.scores import Score
@@ -84,7 +84,7 @@ def sweep(
     members = make_members(config, build, settings)
     name = f"sweep-{members[0].experiment.name}"
     run_dir = runs.new_directory(config, name)
-    console = console or Console()
+    console = console or hosts.console()
     together = buckets(members)
     layout = _lay_out(together, options, console)
     swept = {name: as_text(values) for name, values in known.items()}
@@ -99,7 +99,7 @@ def sweep(
         "settings": [serialization.encode(member.setting) for member in members],
         "config": serialization.encode(config),
     }
-    files.write_json(run_dir / SWEEP_FILE, saved)
+    runs.write_new(run_dir / SWEEP_FILE, saved)
     return _train(Sweep(run_dir, members, together, swept, layout, console, _how_to_go_on(script, run_dir)))
 
 
@@ -117,7 +117,7 @@ def resume(
     members = make_members(config, build, settings)
     swept, layout = saved["swept"], saved["layout"]
     go_on = _how_to_go_on(script, run_dir)
-    return _train(Sweep(run_dir, members, buckets(members), swept, layout, console or Console(), go_on))
+    return _train(Sweep(run_dir, members, buckets(members), swept, layout, console or hosts.console(), go_on))
 
 
 def read_sweep(run_dir: Path, file_name: str = SWEEP_FILE) -> dict[str, Any]:
@@ -145,16 +145,12 @@ def _lay_out(found: Sequence[list[Member]], options: SweepOptions, console: Cons
     sentence = (
         f"{sum(map(len, found))} members x {num_seeds} seeds in {len(found)} program{'s' * (len(found) > 1)}"
     )
-    console.print(
-        f"sweep: {sentence}; measuring how many to run side by side ...", highlight=False, soft_wrap=True
-    )
+    printing.say(console, f"sweep: {sentence}; measuring how many to run side by side ...")
     width = measure_width(first[0], first, num_devices, options.width)
     sizes = [members_in_memory(width, len(bucket), num_seeds, options.group_size) for bucket in found]
     if first[0].config.shard == "seeds":  # a group is filled up, so that every device has as many runs
         sizes = [-(-size // len(jax.devices())) * len(jax.devices()) for size in sizes]
-    console.print(
-        f"sweep: {_say(width)}; {max(sizes)} members in memory together", highlight=False, soft_wrap=True
-    )
+    printing.say(console, f"sweep: {_say(width)}; {max(sizes)} members in memory together")
     return {
         "num_devices": num_devices,
         "width": width.width,
@@ -170,6 +166,11 @@ def _say(width: Width) -> str:
 
 
 def _train(sweep: Sweep) -> list[Score]:
+    with lock.held(sweep.run_dir):
+        return _train_alone(sweep)
+
+
+def _train_alone(sweep: Sweep) -> list[Score]:
     number = 0
     for bucket, size in zip(sweep.buckets, sweep.layout["group_sizes"], strict=True):
         program = None
@@ -192,7 +193,7 @@ def _train(sweep: Sweep) -> list[Score]:
 
 
 def _compile(sweep: Sweep, member: Member, padded: Members) -> Program:
-    sweep.console.print(f"{member.experiment.name}: compiling ...", highlight=False, soft_wrap=True)
+    printing.say(sweep.console, f"{member.experiment.name}: compiling ...")
     return member.experiment.build_program(
         total_steps=member.config.total_steps,
         num_devices=sweep.layout["num_devices"],
@@ -232,4 +233,4 @@ def member_dir(run_dir: Path, member: Member) -> Path:
 
 
 def _how_to_go_on(script: str, run_dir: Path) -> str:
-    return f"go on with: python -m purerl.sweep {script} --resume {run_dir}"
+    return f"go on with: {printing.command('python', '-m', 'purerl.sweep', script, '--resume', run_dir)}"

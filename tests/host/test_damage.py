@@ -1,6 +1,6 @@
 """Text files of a run that were cut, edited or overwritten: put back and told, or refused in one line.
 
-Two endings are right: the run ends with the bytes of one that was never harmed, or it is refused with one line
+Two endings are right: the run ends with the bytes of one that was never harmed, or it is refused in one line
 that names the file. Tracebacks and differences that nobody is told of are wrong.
 """
 
@@ -140,7 +140,7 @@ def no_pictures(monkeypatch):
 
 
 def is_refused(result, name):
-    """Whether it was refused; if so, in one line that names the file, or what is wrong in the configuration."""
+    """Whether it was refused; if so, in one line that names the file, or the value in the configuration."""
     code, output, error = result
     assert "Traceback" not in output + error
     if code == 0:
