@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 
-def say(console: Console, sentence: str, style: str = "") -> None:
-    """Print a sentence as it is, on a line of its own: no markup, no emoji, no line breaks added."""
-    console.print(Text(sentence, style=style), highlight=False, soft_wrap=True)
+def say(console: Console, sentence: str, style: str = "", *, wrap: bool = False) -> None:
+    """Print a sentence as it is, on a line of its own: no markup, no emoji, and line breaks only with `wrap`."""
+    console.print(Text(sentence, style=style), highlight=False, soft_wrap=not wrap)
 
 
 def warn(console: Console, sentence: str) -> None:

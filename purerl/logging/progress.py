@@ -100,7 +100,7 @@ def _lines(console: Console, total_steps: int, env_steps: int, label: str) -> Sh
 def _tell(console: Console, status: Status) -> None:
     for sentence in status.news:
         line = f"! after {short(status.env_steps)} steps: {sentence}"
-        console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=not console.is_terminal)
+        printing.say(console, line, style="yellow", wrap=console.is_terminal)
 
 
 def _fields(status: Status, total_steps: int) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def test_of_two_sessions_at_one_moment_one_goes_on_and_the_other_is_refused(tmp_
     both = [start("--resume", run_dir) for _ in range(2)]
     ends = [(process.communicate(), process.returncode) for process in both]
     for (_, error), code in ends:
-        assert code == 0 and error == "" or code == 2 and "in use" in error and error.count("\n") == 1
+        assert (code == 0 and error == "") or (code == 2 and "in use" in error and error.count("\n") == 1)
     assert 0 in [code for _, code in ends]
 
 
@@ -146,7 +146,7 @@ def test_of_many_processes_that_take_over_a_dead_lock_one_holds_it_at_a_time(tmp
     (tmp_path / lock.LOCK_FILE).write_text(json.dumps(owner(pid=2**22 + 1)))
     (tmp_path / "count").write_text("0")
     work = f"""
-import time
+import json, os, time
 from pathlib import Path
 from purerl import lock
 room, done = Path({str(tmp_path)!r}), 0
@@ -157,8 +157,8 @@ while done < 20:
             time.sleep(0.001)
             (room / "count").write_text(str(number + 1))
             done += 1
-            (room / "session.lock").write_text('{{"host": "x", "pid": 1, "began": "", "token": "t%d"}}' % number)
-            import os
+            dead = {{"host": "x", "pid": 1, "began": "", "token": f"t{{number}}"}}
+            (room / "session.lock").write_text(json.dumps(dead))
             os.utime(room / "session.lock", (0, 0))  # as one that has died long ago on another host
     except lock.LockedError:
         time.sleep(0.001)

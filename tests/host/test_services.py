@@ -97,8 +97,8 @@ def test_without_a_home_there_is_no_cache_and_one_line_that_says_so(no_home, set
     assert enable_compilation_cache() is None
     assert set_options == {}
     assert capsys.readouterr().err == (
-        "compiled programs are not kept for the next start: there is no home folder; set PURERL_CACHE_DIR to a "
-        "folder for them\n"
+        "compiled programs are not kept for the next start: there is no home folder; set "
+        "PURERL_CACHE_DIR to a folder for them\n"
     )
 
 
