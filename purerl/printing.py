@@ -12,7 +12,7 @@ from rich.text import Text
 
 
 def say(console: Console, sentence: str, style: str = "", *, wrap: bool = False) -> None:
-    """Print a sentence as it is, on a line of its own: no markup, no emoji, and line breaks only with `wrap`."""
+    """Print a sentence as it is, on a line of its own: no markup, and line breaks only with `wrap`."""
     console.print(Text(sentence, style=style), highlight=False, soft_wrap=not wrap)
 
 

@@ -33,7 +33,7 @@ from purerl.session import plan_of
 from purerl.sweep.probe import measure_width
 from purerl.sweep.settings import Build, Member, make_members, typed, varied_leaves
 from purerl.sweep.space import LogUniform, Space, Uniform, draw
-from purerl.sweep.training import SCHEMA_VERSION, read_sweep
+from purerl.sweep.training import SCHEMA_VERSION, read_sweep, write_sweep
 from purerl.train import Members, Program
 
 POPULATION_FILE = "population.json"
@@ -104,7 +104,7 @@ def train_population(
         "width": width,
         "settings": [serialization.encode(member.setting) for member in members],
     }
-    runs.write_new(run_dir / POPULATION_FILE, saved)
+    write_sweep(run_dir / POPULATION_FILE, saved)
     runs.write_config(run_dir, whole, members[0].experiment)
     return resume(run_dir, type(config), build, console, script)
 

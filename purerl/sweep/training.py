@@ -5,7 +5,7 @@ run directories like any other, and `groups/` with the checkpoints of what is in
 """
 
 import dataclasses
-import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import jax
 from rich.console import Console
 
-from purerl import hosts, lock, printing, runs, serialization
-from purerl.errors import UserError, one_line
+from purerl import files, hosts, lock, printing, runs, serialization, textfiles
+from purerl.errors import UserError
 from purerl.report.reading import MEMBERS
 from purerl.report.scores import Score
 from purerl.runs import RunOptions, Session
@@ -26,7 +26,7 @@ from purerl.sweep.space import Space, as_text, draw
 from purerl.train import Members, Program
 
 SWEEP_FILE = "sweep.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Sweep(NamedTuple):
@@ -99,7 +99,7 @@ def sweep(
         "settings": [serialization.encode(member.setting) for member in members],
         "config": serialization.encode(config),
     }
-    runs.write_new(run_dir / SWEEP_FILE, saved)
+    write_sweep(run_dir / SWEEP_FILE, saved)
     return _train(Sweep(run_dir, members, together, swept, layout, console, _how_to_go_on(script, run_dir)))
 
 
@@ -127,14 +127,28 @@ def read_sweep(run_dir: Path, file_name: str = SWEEP_FILE) -> dict[str, Any]:
         UserError: there is no such sweep.
     """
     file = run_dir / file_name
-    try:
-        saved = json.loads(file.read_text())
-        if saved["schema"] != SCHEMA_VERSION:
-            raise UserError(f"{file} has format {saved['schema']}, this PureRL reads format {SCHEMA_VERSION}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = one_line(error) or type(error).__name__
-        raise UserError(f"--resume {run_dir}: {file_name} cannot be read ({reason})") from error
+    if not os.path.lexists(file):
+        raise UserError(f"--resume {run_dir}: {file_name} cannot be read: it does not exist")
+    remedy = "put the file back from a copy, or start anew"
+    saved = textfiles.read_object(file, textfiles.fields({"schema": textfiles.whole_number()}), remedy)
+    if saved["schema"] != SCHEMA_VERSION:
+        raise UserError(
+            f"{file} has format {saved['schema']}, this PureRL reads format {SCHEMA_VERSION}; go on with the "
+            "version that wrote it"
+        )
+    if saved.pop("sha256", None) != serialization.digest(saved):
+        textfiles.refuse(file, "it has another content than it was written with", remedy)
     return saved
+
+
+def write_sweep(file: Path, content: dict[str, Any]) -> None:
+    """Write down how a sweep or a population begins, with the SHA-256 of that.
+
+    Raises:
+        UserError: the directory is another one's already.
+    """
+    plain = files.plain(content)
+    runs.write_new(file, plain | {"sha256": serialization.digest(plain)})
 
 
 def _lay_out(found: Sequence[list[Member]], options: SweepOptions, console: Console) -> dict[str, Any]:

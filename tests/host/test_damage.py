@@ -12,6 +12,8 @@ import pytest
 from fake_experiment import Config, build
 
 from purerl import cli, runs
+from purerl.errors import UserError
+from purerl.sweep.training import SCHEMA_VERSION, SWEEP_FILE, read_sweep, write_sweep
 
 OPTIONS = ("--num-seeds", "2", "--checkpoint-every-chunks", "5", "--total-steps", "96")
 # 96 steps / (2 updates x 4 environments) = 12 chunks; checkpoints after 5, 10 and 12, of which 10 and 12 stay
@@ -199,3 +201,20 @@ def test_an_evaluation_beside_a_harmed_text_file_is_right_or_refused(tmp_path, r
         except Exception as wrong:
             raise AssertionError(f"{case}: {result}") from wrong
         shutil.rmtree(run_dir)
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_what_a_sweep_began_with_is_refused_in_one_line_where_it_was_harmed(tmp_path, harm):
+    file = tmp_path / SWEEP_FILE
+    content = {"schema": SCHEMA_VERSION, "swept": {"rate": "log:1:2"}, "layout": {"width": 1, "sizes": [2]}}
+    write_sweep(file, content)
+    assert read_sweep(tmp_path) == content
+    whole = file.read_bytes()
+    for number in range(5):
+        file.write_bytes(HARMS[harm](whole, random.Random(number)))
+        if harm == "CRLF" or file.read_bytes() == whole or harm == "a blank line":
+            assert read_sweep(tmp_path) == content  # the same JSON
+            continue
+        with pytest.raises(UserError, match=SWEEP_FILE) as refused:
+            read_sweep(tmp_path)
+        assert "\n" not in str(refused.value)
