@@ -79,6 +79,16 @@ def test_a_run_killed_before_and_after_its_first_checkpoint_ends_with_the_same_b
     assert_same_end(whole_run, killed)
 
 
+def test_kills_while_every_chunk_writes_a_checkpoint_lose_nothing(tmp_path, whole_run, command):
+    killed = tmp_path / "killed"
+    often = ("--num-seeds", "2", "--checkpoint-every-chunks", "1", "--keep-best")
+    kill_after(start(*often, "--run-dir", killed), killed, num_chunks=3)
+    kill_after(start("--resume", killed), killed, num_chunks=9)
+    code, _, error = command("--resume", killed)
+    assert code == 0, error
+    assert_same_end(whole_run, killed)
+
+
 def test_ctrl_c_saves_says_how_to_go_on_and_loses_nothing(tmp_path, whole_run, command):
     stopped = tmp_path / "stopped"
 
