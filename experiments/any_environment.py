@@ -11,6 +11,7 @@ import numpy as np
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from envs import ENVIRONMENTS, named
 from envs.encoded import encoded
@@ -201,5 +202,5 @@ def results_table(name: str, cell: dict[str, Any], seeds: list[int] | None = Non
     if len(per_seed) > 1:
         for seed, mean in zip(seeds or range(len(per_seed)), per_seed, strict=True):
             table.add_row(str(seed), f"{mean:.2f}")
-    table.add_row("all", f"[bold]{cell['mean']:.2f}[/] ± {cell['sem']:.2f}")
+    table.add_row("all", Text.assemble((f"{cell['mean']:.2f}", "bold"), f" ± {cell['sem']:.2f}"))
     return table

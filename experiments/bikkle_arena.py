@@ -11,6 +11,7 @@ import numpy as np
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from envs.bikkle import GAZES, PROTOCOLS, Bikkle, BikkleParams, check, protocol_params
 from envs.bikkle.protocols import ORIGINAL_RETURNS, controller_returns
@@ -184,7 +185,7 @@ def results_table(results: dict[str, dict[str, Any]]) -> Table:
             table.add_row(
                 "" if number else protocol,
                 gaze,
-                f"[bold]{cell['mean']:.2f}[/] ± {cell['sem']:.2f}",
+                Text.assemble((f"{cell['mean']:.2f}", "bold"), f" ± {cell['sem']:.2f}"),
                 f"{ORIGINAL_RETURNS[gaze]:.2f}" if protocol == "record" else "",
                 *([] if number else scripted),
                 end_section=number == len(gazes) - 1,

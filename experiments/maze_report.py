@@ -11,9 +11,11 @@ from maze_world import NAMED_SUITE, SUITE_SIZES, Worlds, evaluation_env, suite
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from envs.drawing import save_gif, save_png
 from envs.maze.film import contact_sheet, record, render_episodes
+from purerl import printing
 from purerl.types import PyTree, TrainState
 
 NUM_FILMED = 8
@@ -30,10 +32,10 @@ def report(
     learner = jax.tree.map(np.asarray, first.learner)
     film(worlds, learner, run_dir / "episode.gif")
     save_png(run_dir / "level_sheet.png", level_sheet(first.curriculum))
-    console.print("Greedy policy in mazes that no training draws", highlight=False)
+    printing.say(console, "Greedy policy in mazes that no training draws")
     console.print(results_table(summary["eval"]))
     note = "Optimality: steps of a shortest path over steps taken, mean over the solved mazes."
-    console.print(note, style="italic", highlight=False)
+    printing.say(console, note, style="italic")
 
 
 def film(worlds: Worlds, learner: PyTree, path: Path) -> None:
@@ -87,7 +89,7 @@ def results_table(results: dict[str, dict[str, Any]]) -> Table:
         is_suite = name in suites or name == NAMED_SUITE
         table.add_row(
             name if is_suite else f"  {name}",
-            f"[bold]{100 * cell['solve_rate']:.2f} %[/]",
+            Text(f"{100 * cell['solve_rate']:.2f} %", style="bold"),
             f"{cell['optimality']:.4f}" if cell["solve_rate"] else "-",
             f"{cell['mazes']:,}",
         )

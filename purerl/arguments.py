@@ -41,12 +41,14 @@ class Request(NamedTuple, Generic[C]):
         given: names of the configuration options that were written out.
         resume: the run to go on with.
         eval_only: the run to evaluate.
+        checkpoint: which of its checkpoints: "last", "best", or a number of chunks.
     """
 
     config: C
     given: tuple[str, ...]
     resume: Path | None
     eval_only: Path | None
+    checkpoint: str = "last"
 
 
 def parse(
@@ -66,8 +68,14 @@ def parse(
     describe(tokens, description or config_class.__doc__ or "")
     parsed = _parse_with_tyro(_with_run_choices(config_class), tokens)
     given = tuple(_option_names(tokens))
-    request = Request(config=parsed.config, given=given, resume=parsed.resume, eval_only=parsed.eval_only)
-    _check_choices(request)
+    request = Request(
+        config=parsed.config,
+        given=given,
+        resume=parsed.resume,
+        eval_only=parsed.eval_only,
+        checkpoint=parsed.checkpoint or "last",
+    )
+    _check_choices(request, is_chosen=parsed.checkpoint is not None)
     return request
 
 
@@ -138,6 +146,8 @@ def _with_run_choices(config_class: type[C]) -> Any:
         """Go on with the run in this directory, exactly where its newest checkpoint is."""
         eval_only: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
         """Evaluate the newest checkpoint of the run in this directory, and train no more."""
+        checkpoint: Annotated[str | None, tyro.conf.arg(metavar="last|best|N")] = None
+        """With --resume or --eval-only: another checkpoint that was kept, the best or that after N chunks."""
 
     return Arguments
 
@@ -229,10 +239,15 @@ def _option_names(tokens: list[str]) -> list[str]:
     """Options of the configuration among the tokens, as the help spells them; `--no-x` counts as `--x`."""
     names = [token.partition("=")[0].replace("_", "-") for token in tokens if token.startswith("--")]
     names = [name.replace("--no-", "--", 1) for name in names]
-    return [name for name in names if name not in ("--resume", "--eval-only")]
+    return [name for name in names if name not in ("--resume", "--eval-only", "--checkpoint")]
 
 
-def _check_choices(request: Request[Any]) -> None:
+def _check_choices(request: Request[Any], is_chosen: bool) -> None:
+    choice = request.checkpoint
+    if choice not in ("last", "best") and not (choice.isascii() and choice.isdecimal() and len(choice) < 9):
+        raise UserError(f"--checkpoint takes last, best or a number of chunks, not {choice!r}")
+    if is_chosen and request.resume is None and request.eval_only is None:
+        raise UserError("--checkpoint says which one of an earlier run; give --resume or --eval-only as well")
     if request.resume is not None and request.eval_only is not None:
         raise UserError("--resume and --eval-only exclude each other; a resumed run is evaluated at its end")
     earlier = (

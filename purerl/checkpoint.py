@@ -6,41 +6,25 @@ name, flushed to the disk and then renamed, so that a run killed at any moment l
 """
 
 import errno
-import hashlib
-import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from purerl import files, hosts, serialization
+from purerl import files, hosts, manifest
 from purerl.errors import TrainingError, UserError, one_line
+from purerl.manifest import Checkpoint
 from purerl.types import PyTree
 
-SCHEMA_VERSION = 1
-_MANIFEST = "manifest.json"
 _ARRAYS = "arrays"
-_PREFIX = "chunk-"
 _UNFINISHED = ".writing-"
 _BYTES_PER_LEAF = 1024
 _BYTES_PER_CHECKPOINT = 65536
-
-
-class Checkpoint(NamedTuple):
-    """A whole checkpoint: where it lies and what its manifest says."""
-
-    path: Path
-    manifest: dict[str, Any]
-
-    @property
-    def chunk(self) -> int:
-        """Chunks of the run that were done when it was written."""
-        return int(self.manifest["chunk"])
 
 
 def snapshot(state: PyTree) -> PyTree:
@@ -77,6 +61,9 @@ def save(
     chunk: int,
     config: Any,
     keep: int,
+    keep_best: bool = False,
+    score: float | None = None,
+    texts: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write a checkpoint, then delete all but the `keep` newest ones.
 
@@ -87,21 +74,25 @@ def save(
         chunk: chunks done.
         config: encoded configuration of the run.
         keep: how many checkpoints stay.
+        keep_best: whether the one with the highest score stays as well.
+        score: of this one; None where there is none yet.
+        texts: files of the run, of which it keeps a copy, by name.
 
     Raises:
         TrainingError: the disk is full or not writable; earlier checkpoints are untouched.
     """
-    target = directory / f"{_PREFIX}{chunk:08d}"
+    target = directory / manifest.name_of(chunk)
     unfinished = directory / f"{_UNFINISHED}{target.name}"
     try:
         for leftover in directory.glob(f"{_UNFINISHED}*"):
             files.remove(leftover)
-        unfinished.mkdir(parents=True)
+        (unfinished / manifest.TEXTS).mkdir(parents=True)
         # Orbax fails on a full disk with pages of tracebacks from its threads: ask before it begins.
-        files.reserve(unfinished, _largest_size(host_state))
+        files.reserve(unfinished, _largest_size(host_state) + sum(map(len, (texts or {}).values())))
         _write_arrays(unfinished / _ARRAYS, host_state)
-        manifest = _manifest(unfinished, architecture=architecture, chunk=chunk, config=config)
-        (unfinished / _MANIFEST).write_text(json.dumps(manifest, indent=1))
+        for name, text in (texts or {}).items():
+            (unfinished / manifest.TEXTS / name).write_bytes(text)
+        manifest.write(unfinished, architecture=architecture, chunk=chunk, config=config, score=score)
         files.flush_tree(unfinished)
         files.remove(target)
         unfinished.rename(target)
@@ -109,21 +100,94 @@ def save(
     except (OSError, ValueError) as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise TrainingError(_cannot_save(directory, target, error)) from error
-    for old in _names(directory)[keep:]:
-        shutil.rmtree(old, ignore_errors=True)
+    _thin_out(directory, keep, keep_best)
     return target
 
 
+def _thin_out(directory: Path, keep: int, keep_best: bool) -> None:
+    paths = _names(directory)
+    best = _best([found for path in paths if (found := _glance(path))]) if keep_best else None
+    for old in paths[keep:]:
+        if best is None or old != best.path:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _glance(path: Path) -> Checkpoint | None:
+    """What a manifest says, whatever has become of the files beside it."""
+    try:
+        found = manifest.read(path, whole=False)
+    except UserError:
+        return None
+    return None if isinstance(found, str) else found
+
+
+def _best(found: Sequence[Checkpoint]) -> Checkpoint | None:
+    """The one with the highest score, the newest of those that have the same; None where none has one."""
+    return max(
+        (each for each in found if each.score is not None),
+        key=lambda each: (each.score, each.chunk),
+        default=None,
+    )
+
+
 def latest(directory: Path, warn: Callable[[str], None]) -> Checkpoint | None:
-    """The newest whole checkpoint, or None; each damaged or unfinished one is named to `warn`."""
+    """The newest whole checkpoint, or None; each damaged or unfinished one is named to `warn`.
+
+    Raises:
+        UserError: the newest whole one is of another version.
+    """
+    return next(_whole(directory, warn), None)
+
+
+def find(directory: Path, choice: str, warn: Callable[[str], None]) -> Checkpoint | None:
+    """The checkpoint that was asked for; None where the last is wanted and there is none.
+
+    Args:
+        directory: the `checkpoints` directory of a run.
+        choice: "last", "best", or the number of chunks after which it was written.
+        warn: is told of each damaged or unfinished one on the way.
+
+    Raises:
+        UserError: there is no such one, it is damaged, or of another version.
+    """
+    if choice == "last":
+        return latest(directory, warn)
+    if choice == "best":
+        best = _best(list(_whole(directory, warn)))
+        if best is None:
+            raise UserError(
+                f"{directory} has no whole checkpoint with a return to compare; {_kept(directory)}"
+            )
+        return best
+    path = directory / manifest.name_of(int(choice))
+    if not path.is_dir():
+        raise UserError(f"there is no checkpoint of chunk {choice} in {directory}; {_kept(directory)}")
+    found = manifest.read(path)
+    if isinstance(found, str):
+        raise UserError(f"{path} is damaged: {found}; {_kept(directory)}")
+    return found
+
+
+def later_than(directory: Path, chunk: int) -> list[Path]:
+    """Checkpoints of later chunks, the newest first."""
+    return [path for path in _names(directory) if path.name > manifest.name_of(chunk)]
+
+
+def _whole(directory: Path, warn: Callable[[str], None]) -> Iterator[Checkpoint]:
+    """Whole checkpoints, the newest first."""
     for leftover in sorted(directory.glob(f"{_UNFINISHED}*")):
         warn(f"skipped the half-written checkpoint {leftover.name.removeprefix(_UNFINISHED)}")
     for path in _names(directory):
-        damage = _damage(path)
-        if damage is None:
-            return Checkpoint(path=path, manifest=json.loads((path / _MANIFEST).read_text()))
-        warn(f"skipped the damaged checkpoint {path.name}: {damage}")
-    return None
+        found = manifest.read(path)
+        if isinstance(found, str):
+            warn(f"skipped the damaged checkpoint {path.name}: {found}")
+        else:
+            yield found
+
+
+def _kept(directory: Path) -> str:
+    chunks = [str(int(path.name.removeprefix(manifest.PREFIX))) for path in reversed(_names(directory))]
+    return f"--checkpoint takes last, best or one of {', '.join(chunks)}" if chunks else "there is none yet"
 
 
 def restore(checkpoint: Checkpoint, expected: PyTree) -> PyTree:
@@ -134,12 +198,17 @@ def restore(checkpoint: Checkpoint, expected: PyTree) -> PyTree:
         expected: tree of `jax.ShapeDtypeStruct`, with shardings where placement matters.
 
     Raises:
-        UserError: the checkpoint has another architecture or version; the message says where.
+        UserError: the checkpoint has another architecture, or vanished; the message says where.
     """
-    _check_version(checkpoint)
     _check_architecture(checkpoint, describe(expected))
     leaves, structure = jax.tree.flatten(expected)
-    saved = _read_arrays(checkpoint.path / _ARRAYS, leaves)
+    try:
+        saved = _read_arrays(checkpoint.path / _ARRAYS, leaves)
+    except (OSError, ValueError, KeyError) as error:
+        if checkpoint.path.exists():
+            raise
+        gone = f"{checkpoint.path} was deleted while it was read: the run goes on beside; try again"
+        raise UserError(gone) from error
     return jax.tree.unflatten(structure, [_place(*pair) for pair in zip(saved, leaves, strict=True)])
 
 
@@ -195,50 +264,6 @@ def _key_implementation(expected: Any) -> Any:
     return found[0]
 
 
-def _manifest(path: Path, *, architecture: list[dict[str, Any]], chunk: int, config: Any) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA_VERSION,
-        "chunk": chunk,
-        "config": config,
-        "config_sha256": serialization.digest(config),
-        "leaves": architecture,
-        "files": {str(file.relative_to(path)): _fingerprint(file) for file in _files(path)},
-    }
-
-
-def _fingerprint(file: Path) -> dict[str, Any]:
-    with file.open("rb") as stream:
-        return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
-
-
-def _damage(path: Path) -> str | None:
-    """What is wrong with the checkpoint at `path`; None where it is whole."""
-    try:
-        manifest = json.loads((path / _MANIFEST).read_text())
-        fingerprints: dict[str, Any] = manifest["files"]
-        manifest["schema"], manifest["chunk"], manifest["leaves"], manifest["config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{_MANIFEST} cannot be read ({one_line(error) or type(error).__name__})"
-    for name, fingerprint in fingerprints.items():
-        file = path / name
-        if not file.is_file():
-            return f"{name} is missing"
-        if file.stat().st_size != fingerprint["bytes"]:
-            return f"{name} has {file.stat().st_size} bytes instead of {fingerprint['bytes']}"
-        if _fingerprint(file) != fingerprint:
-            return f"{name} has another content than it was written with"
-    return None
-
-
-def _check_version(checkpoint: Checkpoint) -> None:
-    found = checkpoint.manifest["schema"]
-    if found != SCHEMA_VERSION:
-        raise UserError(
-            f"{checkpoint.path} has checkpoint format {found}, this PureRL reads format {SCHEMA_VERSION}; "
-            "go on with the version that wrote it"
-        )
-
-
 def _check_architecture(checkpoint: Checkpoint, expected: list[dict[str, Any]]) -> None:
     saved_leaves = {leaf["path"]: f"{leaf['dtype']}{leaf['shape']}" for leaf in checkpoint.manifest["leaves"]}
     wanted_leaves = {leaf["path"]: f"{leaf['dtype']}{leaf['shape']}" for leaf in expected}
@@ -253,16 +278,13 @@ def _check_architecture(checkpoint: Checkpoint, expected: list[dict[str, Any]]) 
 
 
 def _names(directory: Path) -> list[Path]:
-    return sorted(directory.glob(f"{_PREFIX}*"), reverse=True)
-
-
-def _files(path: Path) -> Iterator[Path]:
-    return (file for file in sorted(path.rglob("*")) if file.is_file())
+    numbered = (path for path in directory.glob(f"{manifest.PREFIX}*") if path.name[6:].isdecimal())
+    return sorted(numbered, reverse=True)
 
 
 def _cannot_save(directory: Path, target: Path, error: Exception) -> str:
-    good = next((path for path in _names(directory) if path != target and _damage(path) is None), None)
-    kept = f"the last good checkpoint is {good}" if good else "there is no earlier checkpoint"
+    good = next((found for found in _whole(directory, lambda sentence: None) if found.path != target), None)
+    kept = f"the last good checkpoint is {good.path}" if good else "there is no earlier checkpoint"
     full = os.strerror(errno.ENOSPC)
     reason = full if full in str(error) else one_line(error)[:200]
     return f"cannot write the checkpoint {target.name}: {reason}; {kept}"

@@ -83,45 +83,61 @@ def run_experiment(config: C, build: Build[C], console: Console | None = None) -
 
 
 def resume(
-    run_dir: Path, config_class: type[C], build: Build[C], console: Console | None = None, **host_options: Any
+    run_dir: Path,
+    config_class: type[C],
+    build: Build[C],
+    console: Console | None = None,
+    checkpoint: str = "last",
+    **host_options: Any,
 ) -> dict[str, Any]:
     """Go on with a run from its newest whole checkpoint, or from its beginning where there is none.
 
     Args:
-        run_dir: directory of the run.
+        run_dir: directory of the run, or of one of its checkpoints.
         config_class: class of its configuration.
         build: the experiment that a configuration describes.
         console: where to show the progress; None: standard output.
+        checkpoint: another one, "best" or a number of chunks: what came after it is put aside.
         **host_options: new values of options that do not change what is learnt.
 
     Returns:
         The summary, as written to `summary.json`.
     """
+    run_dir, checkpoint = runs.locate(run_dir, checkpoint, "--resume")
     config = dataclasses.replace(runs.read_config(run_dir, config_class, "--resume"), **host_options)
+    runs.check_options(config)
     device_choice.for_resumed(host_options.get("devices", config.devices), device_choice.of_run(run_dir))
     experiment = _build(build, config)
     config = _own(config, run_dir)
     run_dir = config.run_dir or run_dir
-    return session.train(Session(experiment, config, run_dir, console or hosts.console()), resumed=True)
+    console = console or hosts.console()
+    return session.train(Session(experiment, config, run_dir, console, checkpoint), resumed=True)
 
 
 def evaluate_only(
-    run_dir: Path, config_class: type[C], build: Build[C], console: Console | None = None
+    run_dir: Path,
+    config_class: type[C],
+    build: Build[C],
+    console: Console | None = None,
+    checkpoint: str = "last",
 ) -> dict[str, Any]:
     """Evaluate the newest checkpoint of a run and rewrite the `eval` part of its summary.
 
     Args:
-        run_dir: directory of the run.
+        run_dir: directory of the run, or of one of its checkpoints.
         config_class: class of its configuration.
         build: the experiment that a configuration describes.
         console: where to print; None: standard output.
+        checkpoint: another one, "best" or a number of chunks, whose results get a folder of their own.
 
     Returns:
         The summary, as written to `summary.json`.
     """
+    run_dir, checkpoint = runs.locate(run_dir, checkpoint, "--eval-only")
     config = runs.read_config(run_dir, config_class, "--eval-only")
     device_choice.for_resumed(0, device_choice.of_run(run_dir))
-    return session.evaluate(Session(_build(build, config), config, run_dir, console or Console()))
+    console = console or hosts.console()
+    return session.evaluate(Session(_build(build, config), config, run_dir, console, checkpoint))
 
 
 def _own(config: C, run_dir: Path | None) -> C:
@@ -135,9 +151,9 @@ def _dispatch(request: arguments.Request[C], config_class: type[C], build: Build
     if request.resume is not None:
         named = {name.strip("-").replace("-", "_") for name in request.given}
         changed = {name: getattr(request.config, name) for name in named}
-        resume(request.resume, config_class, build, **changed)
+        resume(request.resume, config_class, build, checkpoint=request.checkpoint, **changed)
     elif request.eval_only is not None:
-        evaluate_only(request.eval_only, config_class, build)
+        evaluate_only(request.eval_only, config_class, build, checkpoint=request.checkpoint)
     else:
         run_experiment(request.config, build)
 

@@ -24,6 +24,6 @@ class Interrupted(UserError):
 
 
 def one_line(text: object) -> str:
-    """Any message or exception as a single line: runs of white space become one blank."""
-    reason = text.strerror if isinstance(text, OSError) and text.strerror else text
-    return " ".join(str(reason).split())
+    """Any message or exception as a single line; one that is a single line already stays as it is."""
+    reason = str(text.strerror if isinstance(text, OSError) and text.strerror else text)
+    return " ".join(reason.split()) if len(reason.strip().splitlines()) > 1 else reason.strip()

@@ -12,28 +12,77 @@ import numpy as np
 
 from purerl.errors import TrainingError, one_line
 
-_STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM}
+_STORAGE_ERRORS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ESTALE,
+    errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.ETIMEDOUT,
+}  # fmt: skip
 
 
 def is_storage_error(error: OSError) -> bool:
-    """Whether it is the disk that failed: full, read-only, over quota, broken."""
+    """Whether it is the disk that failed: full, read-only, over quota, or with something in the way."""
     return error.errno in _STORAGE_ERRORS
 
 
-def write_json(file: Path, content: dict[str, Any]) -> None:
+def write_json(file: Path, content: dict[str, Any], *, new: bool = False) -> None:
     """Write a JSON file at once, or leave the old one.
 
+    Args:
+        file: where to.
+        content: what.
+        new: there must be none yet; of several processes that write the same one, only the first does.
+
     Raises:
+        FileExistsError: it is not new.
         TrainingError: the disk is full or not writable.
     """
-    unfinished = file.with_name(f".{file.name}")
+    text = json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
     try:
-        unfinished.write_text(json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
-        flush(unfinished)
-        unfinished.replace(file)
-        flush(file.parent)
+        write_bytes(file, text.encode(), new=new)
+    except FileExistsError:
+        if new:
+            raise
+        raise TrainingError(f"cannot write {file}: something else is in its place") from None
     except OSError as error:
         raise TrainingError(f"cannot write {file}: {one_line(error)}") from error
+
+
+def write_bytes(file: Path, content: bytes, *, new: bool = False) -> None:
+    """Write a file at once, or leave the old one; with `new`, raises FileExistsError where there is one."""
+    unfinished = file.with_name(f".{file.name}-{os.getpid()}")
+    try:
+        unfinished.write_bytes(content)
+        flush(unfinished)
+        if new:
+            claim(unfinished, file)
+        else:
+            unfinished.replace(file)
+        flush(file.parent)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def claim(finished: Path, file: Path) -> None:
+    """Give a file a second name that nothing has yet, of several processes only one.
+
+    Raises:
+        FileExistsError: something has that name.
+    """
+    try:
+        os.link(finished, file)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        with open(file, "xb") as stream:
+            stream.write(finished.read_bytes())
+
+
+def set_aside(path: Path) -> Path:
+    """Rename what is damaged, so that it is neither in the way nor lost; returns its new name."""
+    number = 1
+    while os.path.lexists(aside := path.with_name(f"{path.name}.damaged-{number}")):
+        number += 1
+    path.rename(aside)
+    return aside
 
 
 def plain(value: Any) -> Any:

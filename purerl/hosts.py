@@ -83,7 +83,8 @@ def check_shares(count: int, what: str) -> None:
 
 def console() -> Console:
     """Standard output, for the first process; nothing for the others."""
-    return Console(quiet=not is_first())
+    # What is printed has names of the user's in it, which may look like markup or emoji.
+    return Console(quiet=not is_first(), markup=False, emoji=False, highlight=False)
 
 
 def own_directory(run_dir: Path | None) -> Path | None:

@@ -5,27 +5,37 @@ from typing import Any
 
 import jax
 
-from purerl import checkpoint, device_choice, runs, serialization
+from purerl import checkpoint, device_choice, printing, runs, serialization
 from purerl.errors import UserError
 from purerl.placement import even_share
 from purerl.runs import Session
 from purerl.types import PyTree, TrainState
 
 
-def newest(session: Session) -> checkpoint.Checkpoint | None:
-    """The newest whole checkpoint, which must have been written with the same configuration.
+def chosen(session: Session) -> checkpoint.Checkpoint | None:
+    """The checkpoint to go on from, which must have been written with the same configuration.
+
+    Returns:
+        The one that was asked for; by default the newest whole one, None where there is none.
 
     Raises:
-        UserError: it was written with another one.
+        UserError: it was written with another configuration, or the configuration was changed meanwhile.
     """
-    saved = checkpoint.latest(session.run_dir / runs.CHECKPOINTS, partial(_warn, session))
-    if saved is None:
-        return None
-    changes = serialization.difference(saved.manifest["config"], runs.training_config(session.options))
-    if changes:
-        file = session.run_dir / runs.CONFIG_FILE
-        raise UserError(f"{file} is not what {saved.path.name} was made with: {'; '.join(changes[:4])}")
+    saved = checkpoint.find(
+        session.run_dir / runs.CHECKPOINTS, session.checkpoint, partial(printing.warn, session.console)
+    )
+    if saved is not None:
+        changes = serialization.difference(saved.manifest["config"], identity(session))
+        if changes:
+            file = session.run_dir / runs.CONFIG_FILE
+            raise UserError(f"{file} is not what {saved.path.name} was made with: {'; '.join(changes[:4])}")
+    runs.check_unchanged(session.run_dir, session.options, session.experiment)
     return saved
+
+
+def identity(session: Session) -> serialization.Json:
+    """What a checkpoint is made with: the configuration of what is learnt, and for how many devices."""
+    return runs.training_config(session.options) | {"num_devices": num_devices(session)}
 
 
 def state_shape(session: Session, saved: checkpoint.Checkpoint) -> PyTree:
@@ -49,8 +59,8 @@ def state_shape(session: Session, saved: checkpoint.Checkpoint) -> PyTree:
 
 
 def num_devices(session: Session) -> int:
-    """For how many devices the run was cut when it began, which decides what it draws; else what there is."""
-    return runs.num_devices(session.run_dir) or session.experiment.num_devices
+    """For how many devices the run was cut when it began, which decides what it draws."""
+    return runs.num_devices(session.run_dir)
 
 
 def start(session: Session, program: Any, saved: checkpoint.Checkpoint | None) -> TrainState:
@@ -67,13 +77,9 @@ def start(session: Session, program: Any, saved: checkpoint.Checkpoint | None) -
     num_parts = num_devices(session)
     begun_on = even_share(num_parts, device_choice.of_run(session.run_dir) or num_parts)
     if session.options.shard == "environments" and num_parts > 1 and begun_on != program.num_devices:
-        _warn(
-            session,
+        printing.warn(
+            session.console,
             f"the run began on {begun_on} devices and goes on with {program.num_devices}: it draws the same "
             "random numbers, and rounds otherwise",
         )
     return checkpoint.restore(saved, program.state_shape) if saved else program.init()
-
-
-def _warn(session: Session, sentence: str) -> None:
-    session.console.print(f"warning: {sentence}", style="yellow", highlight=False, soft_wrap=True)

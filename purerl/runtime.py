@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from purerl import cores, xla
@@ -34,19 +35,56 @@ def use_single_precision() -> None:
         print("JAX_ENABLE_X64 is set; PureRL computes in float32 all the same", file=sys.stderr)
 
 
-def enable_compilation_cache() -> Path:
+def home() -> Path | None:
+    """The user's home folder; None where there is none, as in many containers."""
+    try:
+        return Path.home()
+    except RuntimeError:  # no HOME, and a user without a name
+        return None
+
+
+def cache_folder() -> Path | None:
+    """For compiled programs: `PURERL_CACHE_DIR`, else `purerl` in `XDG_CACHE_HOME` or in `~/.cache`."""
+    if given := os.environ.get("PURERL_CACHE_DIR"):
+        return Path(given) / "xla"
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "purerl" / "xla"
+    at_home = home()
+    return at_home / ".cache" / "purerl" / "xla" if at_home else None
+
+
+def enable_compilation_cache() -> Path | None:
     """Keeps compiled programs on disk, so that the second run of a command starts at once.
 
     Returns:
-        The folder: `PURERL_CACHE_DIR`, or `purerl` in `XDG_CACHE_HOME` or in `~/.cache`.
+        The folder; None where there is none that can be used, which is told in one line.
     """
     import jax  # noqa: PLC0415  the flags above come first
 
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "purerl"
-    folder = Path(os.environ.get("PURERL_CACHE_DIR") or default) / "xla"
+    folder = cache_folder()
+    if folder is None:
+        _say_no_cache("there is no home folder")
+        return None
+    is_writable = True
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(4096))
+    except (OSError, ValueError) as error:
+        is_writable = False
+        if not folder.is_dir():
+            _say_no_cache(f"{folder} cannot be made ({getattr(error, 'strerror', None) or error})")
+            return None
+        _say_no_cache(f"{folder} cannot be written ({getattr(error, 'strerror', None) or error})")
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    # What is there already is read from a folder that cannot be written, too.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2 if is_writable else 1e9)
     return folder
+
+
+def _say_no_cache(reason: str) -> None:
+    remedy = "set PURERL_CACHE_DIR to a folder for them"
+    print(f"compiled programs are not kept for the next start: {reason}; {remedy}", file=sys.stderr)
 
 
 def available_memory() -> int | None:

@@ -4,6 +4,7 @@ What JSON has no word for is written as an object with one `$` key, so that the 
 `{"$float": "inf"}`, `{"$tuple": [...]}`, `{"$path": "..."}`, `{"$array": [...], "dtype": ..., "shape": ...}`.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -69,9 +70,9 @@ def decode(saved: Json, hint: Any = Any, where: str = "") -> Any:
     if isinstance(saved, dict):
         return _decode_object(saved, hint, where)
     if isinstance(saved, list):
-        return _decode_items(saved, hint, where)
+        return _checked(_decode_items(saved, hint, where), hint, where)
     _check_scalar(saved, hint, where)
-    return saved
+    return _checked(saved, hint, where)
 
 
 def difference(saved: Json, present: Json, where: str = "") -> list[str]:
@@ -97,19 +98,73 @@ def digest(encoded: Json) -> str:
 
 
 def _decode_object(saved: dict[str, Json], hint: Any, where: str) -> Any:
-    if "$float" in saved:
-        return float(saved["$float"])
-    if "$tuple" in saved:
-        return tuple(_decode_items(saved["$tuple"], hint, where))
-    if "$path" in saved:
-        return Path(saved["$path"])
-    if "$array" in saved:
-        items = [decode(item) for item in saved["$array"]]
-        return np.array(items, dtype=jax.numpy.dtype(saved["dtype"])).reshape(saved["shape"])
+    if any(key.startswith("$") for key in saved):
+        return _checked(_decode_special(saved, hint, where), hint, where)
     config_class = _dataclass_for(saved, hint)
     if config_class is None:
-        return {key: decode(item, Any, _join(where, key)) for key, item in saved.items()}
+        return _checked(
+            {key: decode(item, Any, _join(where, key)) for key, item in saved.items()}, hint, where
+        )
     return _decode_dataclass(saved, config_class, where)
+
+
+def _decode_special(saved: dict[str, Json], hint: Any, where: str) -> Any:
+    """What JSON has no word for.
+
+    Raises:
+        UserError: it is not what `encode` writes.
+    """
+    match saved:
+        case {"$float": "inf" | "-inf" | "nan" as text} if len(saved) == 1:
+            return float(text)
+        case {"$tuple": list(items)} if len(saved) == 1:
+            return tuple(_decode_items(items, _tuple_in(hint), where))
+        case {"$path": str(text)} if len(saved) == 1 and "\0" not in text:
+            return Path(text)
+        case {"$array": list(items), "dtype": str(dtype), "shape": list(shape)} if len(saved) == 3:
+            with contextlib.suppress(TypeError, ValueError, OverflowError, AttributeError):
+                values = [decode(item, Any, where) for item in items]
+                array = np.array(values, dtype=jax.numpy.dtype(dtype)).reshape(shape)
+                if encode(array) == saved:
+                    return array
+    shown = json.dumps(saved)
+    raise UserError(f"the saved configuration has {where} = {shown[:60]}, which is not what was written")
+
+
+def _tuple_in(hint: Any) -> Any:
+    """Of several types in a union, the tuple."""
+    return next((kind for kind in _alternatives(hint) if typing.get_origin(kind) is tuple), hint)
+
+
+def _checked(value: Any, hint: Any, where: str) -> Any:
+    if not fits(value, hint):
+        wanted = getattr(hint, "__name__", str(hint)) if typing.get_origin(hint) is None else str(hint)
+        raise UserError(f"the saved configuration has {where} = {value!r}; it must be of type {wanted}")
+    return value
+
+
+def fits(value: Any, hint: Any) -> bool:  # noqa: PLR0911  a case each
+    """Whether a value is of the type that an annotation names; where it names none that is known, it is."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return fits(value, inner[0])
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, kind) for kind in inner)
+    if origin is typing.Literal:
+        return any(type(value) is type(choice) and value == choice for choice in inner)
+    if hint is None or hint is type(None):
+        return value is None
+    if hint in _SCALARS:
+        accepted = isinstance(value, (*_SCALARS[hint][0], np.ndarray))
+        return accepted and not (isinstance(value, bool) and hint is not bool)
+    if origin is tuple:
+        kinds = (inner[0],) * len(value) if isinstance(value, tuple) and Ellipsis in inner else inner
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(fits, value, kinds))
+    if origin in (list, dict):
+        return isinstance(value, origin)
+    if isinstance(hint, type) and issubclass(hint, PurePath):
+        return isinstance(value, PurePath)
+    return isinstance(value, hint) if dataclasses.is_dataclass(hint) and isinstance(hint, type) else True
 
 
 def _decode_items(saved: list[Json], hint: Any, where: str) -> list[Any]:
@@ -132,7 +187,22 @@ def _decode_dataclass(saved: dict[str, Json], config_class: type[T], where: str)
         parts += [f"missing {', '.join(missing)}"] * bool(missing)
         raise UserError(f"the saved configuration does not fit {config_class.__name__}: {'; '.join(parts)}")
     hints = typing.get_type_hints(config_class)
-    return config_class(**{name: decode(saved[name], hints[name], _join(where, name)) for name in names})
+    members = dataclasses.fields(config_class)  # type: ignore[arg-type]
+    return config_class(**{each.name: _decode_field(saved, each, hints, where) for each in members})
+
+
+def _decode_field(
+    saved: dict[str, Json], field: dataclasses.Field[Any], hints: dict[str, Any], where: str
+) -> Any:
+    """The value of a field. One that is its default may be of another type than its annotation says."""
+    value, where = saved[field.name], _join(where, field.name)
+    try:
+        return decode(value, hints[field.name], where)
+    except UserError:
+        with contextlib.suppress(TypeError):
+            if json.dumps(encode(field.default)) == json.dumps(value):
+                return field.default
+        raise
 
 
 def _dataclass_for(saved: dict[str, Json], hint: Any) -> Any:

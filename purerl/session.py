@@ -1,16 +1,28 @@
 """One session with a run: compile, restore, train, evaluate, report."""
 
 import gc
-import json
 import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from purerl import checkpoint, files, hosts, interrupt, loop, resume, runs, serialization
+from purerl import (
+    checkpoint,
+    files,
+    hosts,
+    interrupt,
+    lock,
+    loop,
+    printing,
+    repair,
+    resume,
+    runs,
+    serialization,
+)
 from purerl.errors import Interrupted, TrainingError, UserError, one_line
 from purerl.logging import alarms, recorder, records, scoring, sinks
 from purerl.placement import choose_shard
@@ -19,6 +31,7 @@ from purerl.types import TrainState
 
 _CHECKPOINTS_PER_RUN = 10
 Summary = dict[str, Any]
+Lines = Sequence[dict[str, Any]]
 
 
 def train(session: Session, *, resumed: bool) -> Summary:
@@ -31,41 +44,76 @@ def train(session: Session, *, resumed: bool) -> Summary:
     Raises:
         UserError: the checkpoint does not fit, the run became NaN or was stopped.
     """
+    with lock.held(session.run_dir) as check_ours:
+        return _train_alone(session, resumed, check_ours)
+
+
+def _train_alone(session: Session, resumed: bool, check_ours: Callable[[], None]) -> Summary:
     started = time.perf_counter()
     try:
         with _interrupts(session, "stopping when the program is compiled"):
-            saved = resume.newest(session) if resumed else None
+            saved = resume.chosen(session) if resumed else None
             program = _compile(session)
             state = resume.start(session, program, saved)
+            if resumed:
+                repair.prepare(session, saved)
         with _interrupts(session, "stopping after this chunk", defer=True) as received:
-            state = _train(session, program, state, saved.chunk if saved else 0, received)
+            state = _train(session, program, state, saved.chunk if saved else 0, received, check_ours)
         with _interrupts(session, "stopping after this part of the evaluation"):
             summary = summary_of(session, program) | {"wall_seconds": time.perf_counter() - started}
-            return _finish(session, state, summary)
-    except KeyboardInterrupt:
-        raise Interrupted(f"stopped; {_how_to_go_on(session.run_dir)}") from None
+            lines = records.read_metrics(session.run_dir / runs.METRICS_FILE)
+            return _finish(session, state, summary, lines, session.run_dir)
+    except KeyboardInterrupt as stop:
+        raise _stopped("stopped", session.run_dir, stop.args) from None
+
+
+def _stopped(what: str, run_dir: Path, signals: Sequence[int]) -> Interrupted:
+    stop = Interrupted(f"{what}; {_how_to_go_on(run_dir)}")
+    stop.exit_code = 128 + (*signals, signal.SIGINT)[0]
+    return stop
 
 
 def evaluate(session: Session) -> Summary:
-    """Evaluate the newest checkpoint; only `eval` changes in the summary.
+    """Evaluate a checkpoint; only `eval` changes in the summary.
+
+    The results of the newest one go into the directory of the run, those of another one, or of a run that is
+    being trained meanwhile, into a folder of their own within it.
 
     Raises:
         UserError: there is no whole checkpoint, or it does not fit.
     """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock.held(session.run_dir))
+            is_alone = True
+        except lock.LockedError as error:
+            printing.say(session.console, f"{error}: evaluating beside it")
+            is_alone = False
+        return _evaluate(session, is_alone)
+
+
+def _evaluate(session: Session, is_alone: bool) -> Summary:
     run_dir = session.run_dir
-    saved = resume.newest(session)
+    saved = resume.chosen(session)
     if saved is None:
         raise UserError(f"{run_dir} has no whole checkpoint to evaluate; {_how_to_go_on(run_dir)}")
     state = checkpoint.restore(saved, resume.state_shape(session, saved))
-    file = run_dir / runs.SUMMARY_FILE
-    summary = json.loads(file.read_text()) if file.exists() else {"num_seeds": session.options.num_seeds}
-    return _finish(session, state, summary)
+    lines = records.parse_metrics(saved.text(runs.METRICS_FILE) or b"", saved.path)
+    times = records.parse_timing(saved.text(runs.TIMING_FILE) or b"", saved.path)
+    is_last = not checkpoint.later_than(run_dir / runs.CHECKPOINTS, saved.chunk)
+    summary = _summary_without_program(session, lines, times)
+    folder = run_dir
+    if is_alone and is_last:
+        summary = repair.summary_of(session) or summary
+    else:
+        folder = run_dir / f"at-{saved.path.name}"
+        folder.mkdir(exist_ok=True)
+    printing.say(session.console, f"{session.experiment.name}: after chunk {saved.chunk}")
+    return _finish(session, state, summary, lines, folder)
 
 
 def _interrupts(session: Session, answer: str, *, defer: bool = False) -> AbstractContextManager[list[int]]:
-    def say(sentence: str) -> None:
-        session.console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
-
+    say = partial(printing.say, session.console, style="yellow")
     return interrupt.noticed(answer, f"stopped; {_how_to_go_on(session.run_dir)}", say, defer=defer)
 
 
@@ -77,7 +125,7 @@ def _compile(session: Session) -> Any:
     else:
         hosts.check_shares(num_devices, f"environments that are cut into {num_devices} parts")
     seeds = f"seed {options.seed}" if options.num_seeds == 1 else f"{options.num_seeds} seeds"
-    session.console.print(f"{session.experiment.name}: compiling for {seeds} ...", highlight=False)
+    printing.say(session.console, f"{session.experiment.name}: compiling for {seeds} ...")
     gc.freeze()  # what imports left, half a million objects, need not be looked at while programs are traced
     try:
         return session.experiment.build_program(
@@ -92,29 +140,44 @@ def _compile(session: Session) -> Any:
 
 
 def _train(
-    session: Session, program: Any, state: TrainState, chunks_done: int, received: list[int]
+    session: Session,
+    program: Any,
+    state: TrainState,
+    chunks_done: int,
+    received: list[int],
+    check_ours: Callable[[], None],
 ) -> TrainState:
     """The loop, with its files, its display and its service open around it, until a signal is received."""
     run_dir, options = session.run_dir, session.options
     plan = plan_of(session, program)
     lines = recorder.Files(metrics=run_dir / runs.METRICS_FILE, timing=run_dir / runs.TIMING_FILE)
     sink = sinks.open_sink(
-        options.track, run_dir, runs.training_config(options), chunks_done * plan.steps_per_chunk
+        options.track,
+        run_dir,
+        runs.training_config(options),
+        chunks_done * plan.steps_per_chunk,
+        partial(printing.warn, session.console),
     )
+    save_every = options.checkpoint_every_chunks or max(1, plan.num_chunks // _CHECKPOINTS_PER_RUN)
     try:
         with recorder.recording(plan, lines, sink, session.console, chunks_done) as record:
+
+            def report(found: loop.Report) -> None:
+                check_ours()
+                record(found)
+
             outcome = loop.run(
                 program.chunk,
                 state,
                 loop.Hooks(
-                    report=record,
-                    save=_saver(session, program),
+                    report=report,
+                    save=_saver(session, program, save_every),
                     name_seed=lambda position: f"seed {plan.seeds[position]}",
                     stop=lambda: hosts.any_of(bool(received)),
                 ),
                 chunks_done=chunks_done,
                 num_chunks=plan.num_chunks,
-                save_every=options.checkpoint_every_chunks or max(1, plan.num_chunks // _CHECKPOINTS_PER_RUN),
+                save_every=save_every,
                 failed=_failed(plan, lines.metrics, chunks_done),
                 keep_going_on_nan=options.keep_going_on_nan,
             )
@@ -130,26 +193,37 @@ def _train(
             raise
         raise TrainingError(f"cannot write {run_dir}: {one_line(error)}; {_what_is_left(session)}") from error
     if hosts.any_of(bool(received)):
-        stop = Interrupted(f"stopped and saved after chunk {outcome.chunk}; {_how_to_go_on(run_dir)}")
-        stop.exit_code = 128 + (received or [signal.SIGTERM])[0]
-        raise stop
+        what = f"stopped and saved after chunk {outcome.chunk}"
+        raise _stopped(what, run_dir, received or [signal.SIGTERM])
     return hosts.gathered(outcome.state)
 
 
-def _saver(session: Session, program: Any) -> Callable[[TrainState, int], None]:
+def _saver(session: Session, program: Any, save_every: int) -> Callable[[TrainState, int], None]:
     architecture = checkpoint.describe(program.state_shape)
+    identity = resume.identity(session)
 
     def save(host_state: TrainState, chunk: int) -> None:
+        texts = repair.texts(session, chunk)
+        lines = records.parse_metrics(texts[runs.METRICS_FILE], session.run_dir / runs.METRICS_FILE)
         checkpoint.save(
             session.run_dir / runs.CHECKPOINTS,
             host_state,
             architecture=architecture,
             chunk=chunk,
-            config=runs.training_config(session.options),
+            config=identity,
             keep=session.options.keep_checkpoints,
+            keep_best=session.options.keep_best,
+            score=score_of(lines[-save_every:], session.experiment.return_metric),
+            texts=texts,
         )
 
     return save
+
+
+def score_of(lines: Sequence[dict[str, Any]], metric: str) -> float | None:
+    """What checkpoints are compared by: the mean of a metric over chunks since the one before, and seeds."""
+    values = [value for line in lines for value in line["metrics"].get(metric, ()) if value is not None]
+    return sum(values) / len(values) if values else None
 
 
 def plan_of(session: Session, program: Any) -> recorder.Plan:
@@ -168,66 +242,70 @@ def plan_of(session: Session, program: Any) -> recorder.Plan:
 
 def _failed(plan: recorder.Plan, file: Path, chunks_done: int) -> tuple[int, ...]:
     """Positions of the seeds that an earlier session left behind."""
-    lines = records.read(file)[:chunks_done]
+    lines = records.read_metrics(file)[:chunks_done]
     return tuple(plan.seeds.index(seed) for seed in scoring.failed_seeds(lines))
 
 
 def summary_of(session: Session, program: Any) -> Summary:
     """The summary of a run whose training is over, from its files; without an evaluation."""
-    options, run_dir = session.options, session.run_dir
-    train_seconds = sum(line["seconds"] for line in records.read(run_dir / runs.TIMING_FILE))
-    lines = records.read(run_dir / runs.METRICS_FILE)
-    plan = plan_of(session, program)
-    env_steps = program.num_chunks * program.steps_per_chunk
+    run_dir = session.run_dir
+    times = records.read_timing(run_dir / runs.TIMING_FILE)
+    found = _summary_without_program(session, records.read_metrics(run_dir / runs.METRICS_FILE), times)
+    known = {"num_devices": program.num_devices, "compile_seconds": program.compile_seconds}
+    return found | known | runs.machine()
+
+
+def _summary_without_program(session: Session, lines: Lines, times: Lines) -> Summary:
+    """What the lines of a run tell, up to the last of them."""
+    options, last = session.options, lines[-1]
+    seeds = list(range(options.seed, options.seed + options.num_seeds))
+    train_seconds = sum(line["seconds"] for line in times)
+    num_chunks = -(-options.total_steps // lines[0]["env_steps"])
     return {
-        "env_steps": env_steps,
+        "env_steps": last["env_steps"],
         "num_seeds": options.num_seeds,
-        "num_devices": program.num_devices,
-        "seeds": list(plan.seeds),
+        "seeds": seeds,
         "failed_seeds": scoring.failed_seeds(lines),
         "alarms": [
             {"env_steps": told.env_steps, "alarm": told.alarm.sentence, "ended": told.ended}
-            for told in alarms.replay(lines, plan.seeds, plan.num_chunks).told
+            for told in alarms.replay(lines, seeds, num_chunks).told
         ],
-        "updates": lines[-1]["update"],
-        "compile_seconds": program.compile_seconds,
+        "updates": last["update"],
         "train_seconds": train_seconds,
-        "steps_per_second": env_steps * options.num_seeds / train_seconds,
+        "steps_per_second": last["env_steps"] * options.num_seeds / train_seconds if train_seconds else None,
         "config_sha256": serialization.digest(runs.training_config(options)),
         **runs.versions(),
-        **runs.machine(),
     }
 
 
-def _finish(session: Session, state: TrainState, summary: Summary) -> Summary:
+def _finish(session: Session, state: TrainState, summary: Summary, lines: Lines, folder: Path) -> Summary:
     """Evaluate, write the summary, draw and report."""
     # Slow to import, and --help should not wait for it.
     from purerl.logging.diagnosis import plot_diagnostics  # noqa: PLC0415
     from purerl.plots import plot_curves, plot_levels  # noqa: PLC0415
 
-    experiment, options, run_dir, console = session
-    console.print(f"{experiment.name}: evaluating ...", highlight=False)
-    summary["eval"] = files.plain(experiment.evaluate(state.learner, options.seed))
+    experiment, console = session.experiment, session.console
+    printing.say(console, f"{experiment.name}: evaluating ...")
+    summary["eval"] = files.plain(experiment.evaluate(state.learner, session.options.seed))
     scores = scoring.cell_scores(summary["eval"], experiment.scored)
     if scores is not None:
         summary["score"] = files.plain({"per_seed": scores})
-    files.write_json(run_dir / runs.SUMMARY_FILE, summary)
+    runs.write_summary(folder, summary)
     try:
-        lines = records.read(run_dir / runs.METRICS_FILE)
-        plot_curves(run_dir / "curves.png", lines)
-        plot_levels(run_dir / "levels.png", lines)
-        plot_diagnostics(run_dir / "diagnostics.png", lines, summary.get("alarms", ()))
-        experiment.report(run_dir, state, summary, console)
+        plot_curves(folder / "curves.png", lines)
+        plot_levels(folder / "levels.png", lines)
+        plot_diagnostics(folder / "diagnostics.png", lines, summary.get("alarms", ()))
+        experiment.report(folder, state, summary, console)
     except OSError as error:
         if not files.is_storage_error(error):
             raise
-        raise TrainingError(f"cannot write the report into {run_dir}: {one_line(error)}") from error
-    console.print(f"{experiment.name}: saved in {run_dir}", highlight=False, soft_wrap=True)
+        raise TrainingError(f"cannot write the report into {folder}: {one_line(error)}") from error
+    printing.say(console, f"{experiment.name}: saved in {folder}")
     return summary
 
 
 def _how_to_go_on(run_dir: Path) -> str:
-    return f"go on with: python {sys.argv[0]} --resume {run_dir}"
+    return f"go on with: {printing.command('python', sys.argv[0], '--resume', run_dir)}"
 
 
 def _what_is_left(session: Session) -> str:

@@ -10,6 +10,8 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from purerl import printing
+
 
 class Status(NamedTuple):
     """What is shown of a run.
@@ -56,11 +58,11 @@ def display(console: Console, *, total_steps: int, env_steps: int, label: str) -
 @contextmanager
 def _live(console: Console, total_steps: int, env_steps: int, label: str) -> Iterator[Show]:
     progress = Progress(
-        TextColumn("[bold]{task.description}"),
+        TextColumn("{task.description}", style="bold", markup=False),
         BarColumn(bar_width=None),
         TextColumn("{task.fields[steps]}"),
-        TextColumn("[cyan]{task.fields[speed]}"),
-        TextColumn("[green]{task.fields[mean_return]}"),
+        TextColumn("{task.fields[speed]}", style="cyan", markup=False),
+        TextColumn("{task.fields[mean_return]}", style="green", markup=False),
         TextColumn("{task.fields[left]}"),
         console=console,
         expand=True,
@@ -90,9 +92,7 @@ def _lines(console: Console, total_steps: int, env_steps: int, label: str) -> Sh
             return
         tenth_shown = tenth
         fields = _fields(status, total_steps)
-        console.print(
-            f"{label}: " + ", ".join([*fields.values(), *status.alarms]), highlight=False, soft_wrap=True
-        )
+        printing.say(console, f"{label}: " + ", ".join([*fields.values(), *status.alarms]))
 
     return show
 
@@ -100,7 +100,7 @@ def _lines(console: Console, total_steps: int, env_steps: int, label: str) -> Sh
 def _tell(console: Console, status: Status) -> None:
     for sentence in status.news:
         line = f"! after {short(status.env_steps)} steps: {sentence}"
-        console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=not console.is_terminal)
+        printing.say(console, line, style="yellow", wrap=console.is_terminal)
 
 
 def _fields(status: Status, total_steps: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.console import Console
 
+from purerl import interrupt
 from purerl.logging import progress, records, sinks
 from purerl.logging.alarms import Heard, replay
 from purerl.loop import Report
@@ -56,7 +57,7 @@ def recording(
     """
     for file in files:
         records.truncate(file, chunks_done)
-    watch = replay(records.read(files.metrics), plan.seeds, plan.num_chunks)
+    watch = replay(records.read_metrics(files.metrics), plan.seeds, plan.num_chunks)
     seconds = 0.0
     with ExitStack() as stack:
         stack.callback(sink.close)
@@ -80,7 +81,8 @@ def recording(
             os.fsync(metrics_stream.fileno())
             records.append(timing_stream, {"chunk": report.chunk, "seconds": report.seconds})
             sink.write(report.chunk * plan.steps_per_chunk, over_seeds(report.metrics))
-            show(status(plan, report, seconds / (report.chunk - chunks_done), watch.add(line)))
+            with interrupt.shown():
+                show(status(plan, report, seconds / (report.chunk - chunks_done), watch.add(line)))
 
         yield record
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from purerl import files, runs
+from purerl import files, printing, runs
 from purerl.logging import records
 from purerl.plots import plot_curves
 from purerl.population.evolution import Population, Rules
@@ -35,7 +35,7 @@ def finish(
         rules: of selection.
     """
     run_dir, experiment = session.run_dir, session.experiment
-    lines = records.read(run_dir / runs.METRICS_FILE)
+    lines = records.read_metrics(run_dir / runs.METRICS_FILE)
     learners = jax.tree.map(np.asarray, population.learner)
     scores = final_scores(session, rules.options, learners)
     best = int(np.where(np.isnan(scores), -np.inf, scores).argmax())
@@ -53,10 +53,9 @@ def finish(
     by_option = {name: rules.ranges[path] for path, name in names.items()}
     draw_schedules(run_dir / "schedules.png", read_lineage(run_dir), by_option, best, lines[-1]["env_steps"])
     found = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-    session.console.print(
+    printing.say(
+        session.console,
         f"population: member {best} is best with {scores[best]:.4g}, at the end with {found}; "
         f"saved in {run_dir}",
-        highlight=False,
-        soft_wrap=True,
     )
     return summary

@@ -1,6 +1,5 @@
 """The lineage of a population: whom members copied, and their hyperparameters, a line a selection."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,4 +37,4 @@ def append_line(run_dir: Path, line: dict[str, Any]) -> None:
 
 def read_lineage(run_dir: Path) -> list[dict[str, Any]]:
     """The lines of `lineage.jsonl`: the first hyperparameters, then every selection."""
-    return [json.loads(line) for line in (run_dir / LINEAGE_FILE).read_text().splitlines()]
+    return records.read(run_dir / LINEAGE_FILE)

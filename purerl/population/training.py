@@ -8,13 +8,26 @@ hyperparameters from then on.
 import dataclasses
 import itertools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 from rich.console import Console
 
-from purerl import checkpoint, device_choice, files, interrupt, loop, runs, serialization
+from purerl import (
+    checkpoint,
+    device_choice,
+    files,
+    hosts,
+    interrupt,
+    lock,
+    loop,
+    printing,
+    repair,
+    runs,
+    serialization,
+)
 from purerl.errors import Interrupted
 from purerl.logging import recorder, records, scoring, sinks
 from purerl.loop import Report
@@ -35,7 +48,7 @@ from purerl.sweep.probe import interruptible, measure_width
 from purerl.sweep.reached import check_explored
 from purerl.sweep.settings import Build, Member, make_members, typed, varied_leaves
 from purerl.sweep.space import LogUniform, Space, Uniform, draw
-from purerl.sweep.training import SCHEMA_VERSION, read_sweep
+from purerl.sweep.training import SCHEMA_VERSION, read_sweep, write_sweep
 from purerl.train import Members, Program
 
 POPULATION_FILE = "population.json"
@@ -86,7 +99,7 @@ def train_population(
     Raises:
         UserError: a member cannot be run, or the run was stopped.
     """
-    options, console = options or PopulationOptions(), console or Console()
+    options, console = options or PopulationOptions(), console or hosts.console()
     runs.check_options(config)
     check_options(options, config)
     known = typed(space, type(config))
@@ -107,7 +120,7 @@ def train_population(
         "width": width,
         "settings": [serialization.encode(member.setting) for member in members],
     }
-    files.write_json(run_dir / POPULATION_FILE, saved)
+    write_sweep(run_dir / POPULATION_FILE, saved)
     runs.write_config(run_dir, whole, members[0].experiment, devices)
     return resume(run_dir, type(config), build, console, script)
 
@@ -132,14 +145,13 @@ def resume(
     members = make_members(dataclasses.replace(config, num_seeds=1), build, settings)
     leaves = leaves_of(members, ranges)
     experiment = members[0].experiment
-    console = console or Console()
-    console.print(
-        f"{experiment.name}: compiling for {len(members)} members ...", highlight=False, soft_wrap=True
-    )
+    console = console or hosts.console()
+    printing.say(console, f"{experiment.name}: compiling for {len(members)} members ...")
     seeds = range(config.seed, config.seed + len(members))
     rows = Members(seeds=seeds, varied={path: varied_leaves(members)[path] for path in leaves})
-    go_on = f"go on with: python -m purerl.population {script} --resume {run_dir}"
-    say = lambda sentence: _warn(console, sentence)  # noqa: E731
+    resume_it = printing.command("python", "-m", "purerl.population", script, "--resume", run_dir)
+    go_on = f"go on with: {resume_it}"
+    say = partial(printing.say, console, style="yellow")
     with interrupt.ended_by("stopping when the program is compiled", f"stopped; {go_on}", say):
         program = experiment.build_program(
             total_steps=config.total_steps,
@@ -148,33 +160,27 @@ def resume(
             members=rows,
         )
     rules = Rules({path: ranges[name] for path, name in leaves.items()}, experiment.return_metric, options)
-    return _train(
-        Training(
-            session=Session(experiment, config, run_dir, console),
-            program=program,
-            members=rows,
-            names=leaves,
-            rules=rules,
-            how_to_go_on=go_on,
-        )
+    training = Training(
+        session=Session(experiment, config, run_dir, console),
+        program=program,
+        members=rows,
+        names=leaves,
+        rules=rules,
+        how_to_go_on=go_on,
     )
+    with lock.held(run_dir):
+        return _train(training)
 
 
 def _measure(members: list[Member], options: PopulationOptions, console: Console) -> int:
     if options.width:
         return options.width
-    console.print(
-        f"population: {len(members)} members; measuring how many to run side by side ...", highlight=False
-    )
+    printing.say(console, f"population: {len(members)} members; measuring how many to run side by side ...")
     first = members[0]
-    with interruptible(lambda sentence: _warn(console, sentence)):
+    with interruptible(partial(printing.say, console, style="yellow")):
         width = measure_width(first, members, first.experiment.num_devices, options.width).width
-    console.print(f"population: {width} side by side", highlight=False, soft_wrap=True)
+    printing.say(console, f"population: {width} side by side")
     return width
-
-
-def _warn(console: Console, sentence: str) -> None:
-    console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
 
 
 def _train(training: Training) -> dict[str, Any]:
@@ -192,7 +198,8 @@ def _train(training: Training) -> dict[str, Any]:
         out_shardings=(jax.tree.map(lambda leaf: leaf.sharding, expected), None),
     )
 
-    saved = checkpoint.latest(run_dir / runs.CHECKPOINTS, lambda text: console.print(f"warning: {text}"))
+    saved = checkpoint.latest(run_dir / runs.CHECKPOINTS, partial(printing.warn, console))
+    repair.prepare(session, saved)
     chunks_done = saved.chunk if saved else 0
     number = itertools.count(chunks_done + 1)
     scored = ranking(session, training.rules.options)
@@ -209,7 +216,7 @@ def _train(training: Training) -> dict[str, Any]:
 
     if saved:
         population = checkpoint.restore(saved, expected)
-    say = lambda sentence: console.print(sentence, style="yellow", highlight=False, soft_wrap=True)  # noqa: E731
+    say = partial(printing.say, console, style="yellow")
     last_words = f"stopped; {training.how_to_go_on}"
     with interrupt.noticed("stopping after this chunk", last_words, say, defer=True) as received:
         outcome = _loop(training, run_chunk, population, expected, chunks_done, lambda: bool(received))
@@ -259,6 +266,7 @@ def _loop(
             chunk=chunk,
             config=runs.training_config(options),
             keep=options.keep_checkpoints,
+            texts=repair.texts(session, chunk),
         )
 
     with recorder.recording(plan, metrics, sink, session.console, chunks_done) as record:

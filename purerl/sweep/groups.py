@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from purerl import checkpoint, files, interrupt, loop, runs
+from purerl import checkpoint, files, interrupt, loop, printing, repair, runs
 from purerl.errors import Interrupted, TrainingError, UserError, one_line
 from purerl.logging import progress, recorder, records, scoring, sinks
 from purerl.loop import Report
@@ -64,14 +65,15 @@ def train_group(group: Group, program: Program) -> None:
         Interrupted: a signal was received; what was done is saved.
         TrainingError: the disk is full.
     """
-    warn = lambda sentence: group.console.print(f"warning: {sentence}", style="yellow", highlight=False)  # noqa: E731
-    saved = checkpoint.latest(group.checkpoints, warn)
+    saved = checkpoint.latest(group.checkpoints, partial(printing.warn, group.console))
     if saved and saved.manifest["config"] != group.identity:
         raise UserError(f"{saved.path} is of another group; the sweep has been changed, start a new one")
     chunks_done = saved.chunk if saved else 0
+    for session in group.sessions:
+        repair.put_files_back(session, saved, f"{session.run_dir.name}-")
     state = checkpoint.restore(saved, program.state_shape) if saved else program.begin(group.rows)
     state = jax.block_until_ready(state)
-    say = lambda sentence: group.console.print(sentence, style="yellow", highlight=False, soft_wrap=True)  # noqa: E731
+    say = partial(printing.say, group.console, style="yellow")
     last_words = f"stopped; {group.how_to_go_on}"
     scores: list[np.ndarray | None] = [None] * len(group.sessions)
     try:
@@ -114,7 +116,7 @@ def _score(
 def _record_failure(group: Group, session: Session, program: Program) -> None:
     """A last line for a member whose runs have all failed."""
     metrics = group.files_of(session).metrics
-    lines = records.read(metrics)
+    lines = records.read_metrics(metrics)
     names = lines[-1]["metrics"] if lines else [session.experiment.return_metric]
     nothing = np.full(group.num_seeds, np.nan)
     seeds = tuple(range(group.num_seeds))
@@ -124,7 +126,7 @@ def _record_failure(group: Group, session: Session, program: Program) -> None:
 
 
 def _summary(session: Session, program: Program) -> dict[str, Any]:
-    lines = records.read(session.run_dir / runs.METRICS_FILE)
+    lines = records.read_metrics(session.run_dir / runs.METRICS_FILE)
     seeds = list(range(session.options.seed, session.options.seed + session.options.num_seeds))
     if len(lines) == program.num_chunks and set(scoring.failed_seeds(lines)) != set(seeds):
         return summary_of(session, program)
@@ -165,7 +167,7 @@ def _failed(group: Group) -> tuple[int, ...]:
     """Rows that an earlier session has left behind."""
     found = []
     for number, session in enumerate(group.sessions):
-        failed = scoring.failed_seeds(records.read(session.run_dir / runs.METRICS_FILE))
+        failed = scoring.failed_seeds(records.read_metrics(session.run_dir / runs.METRICS_FILE))
         found += [number * group.num_seeds + seed - session.options.seed for seed in failed]
     return tuple(found)
 
@@ -246,8 +248,10 @@ def _saver(group: Group, program: Program) -> Callable[[Any, int], None]:
 
     def save(host_state: Any, chunk: int) -> None:
         # A checkpoint must never know more chunks than the files of the members have lines.
+        texts: dict[str, bytes] = {}
         for session in group.sessions:
             files.flush(group.files_of(session).metrics)
+            texts |= repair.texts(session, chunk, f"{session.run_dir.name}-")
         checkpoint.save(
             group.checkpoints,
             host_state,
@@ -255,6 +259,7 @@ def _saver(group: Group, program: Program) -> Callable[[Any, int], None]:
             chunk=chunk,
             config=group.identity,
             keep=group.sessions[0].options.keep_checkpoints,
+            texts=texts,
         )
 
     return save

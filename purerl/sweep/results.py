@@ -9,8 +9,9 @@ import numpy as np
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from purerl import files
+from purerl import files, printing
 from purerl.errors import TrainingError, one_line
 from purerl.report.comparing import Task, group_of, what_scores
 from purerl.report.pictures import draw_curves
@@ -54,7 +55,7 @@ def write_results(
         if found and metric in found[0].metrics:
             groups.append(group_of(f"{member.number}: {label(member.setting)}", found, metric, []))
     if not groups:
-        console.print("sweep: not one member has a result", style="yellow")
+        printing.say(console, "sweep: not one member has a result", style="yellow")
         return []
     scored_by = what_scores(groups, "evaluation")
     task = Task(name=run_dir.name, metric=metric, groups=tuple(groups), options={}, scored_by=scored_by)
@@ -74,11 +75,10 @@ def write_results(
     files.write_json(run_dir / "results.json", {"metric": metric, "scored_by": scored_by, "members": rows})
     console.print(_table(settings, scores, names, _TITLES[scored_by].format(metric.replace("_", " "))))
     best = directories[int(scores[0].label.partition(":")[0])]
-    console.print(
+    printing.say(
+        console,
         f"sweep: saved in {run_dir}; the best member's configuration is {best / CONFIG_FILE}. Its score is "
         "the highest of many, and so a little too high: train it again with other seeds before you quote it.",
-        highlight=False,
-        soft_wrap=True,
     )
     return scores
 
@@ -112,7 +112,7 @@ def _table(
     for setting, score in list(zip(settings, scores, strict=True))[:_ROWS]:
         mean, low, high = score.mean
         interval = f"{low:.4g} to {high:.4g}" if score.per_seed.size > 1 else "one seed"
-        values = [in_words(value) for value in setting.values()]
+        values = [Text(in_words(value)) for value in setting.values()]
         number = score.label.partition(":")[0]
         table.add_row(number, *values, f"{mean:.4g}", interval, str(score.num_failed or ""))
     return table

@@ -5,15 +5,27 @@ run directories like any other, and `groups/` with the checkpoints of what is in
 """
 
 import dataclasses
-import json
+import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from purerl import device_choice, files, interrupt, placement, runs, serialization
-from purerl.errors import UserError, one_line
+from purerl import (
+    device_choice,
+    files,
+    hosts,
+    interrupt,
+    lock,
+    placement,
+    printing,
+    runs,
+    serialization,
+    textfiles,
+)
+from purerl.errors import UserError
 from purerl.report.reading import MEMBERS
 from purerl.report.scores import Score
 from purerl.runs import RunOptions, Session
@@ -36,7 +48,7 @@ from purerl.sweep.space import Space, as_text, draw
 from purerl.train import Members, Program
 
 SWEEP_FILE = "sweep.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Sweep(NamedTuple):
@@ -98,7 +110,7 @@ def sweep(
     together = buckets(members)
     check_swept(together)
     name = f"sweep-{members[0].experiment.name}"
-    console = console or Console()
+    console = console or hosts.console()
     num_runs = len(members) * config.num_seeds
     devices = device_choice.for_new(members[0].experiment, config, console, num_runs)
     run_dir = runs.new_directory(config, name)
@@ -115,7 +127,7 @@ def sweep(
         "settings": [serialization.encode(member.setting) for member in members],
         "config": serialization.encode(config),
     }
-    files.write_json(run_dir / SWEEP_FILE, saved)
+    write_sweep(run_dir / SWEEP_FILE, saved)
     go_on = _how_to_go_on(script, run_dir)
     return _train(Sweep(run_dir, members, together, swept, options.score_episodes, layout, console, go_on))
 
@@ -136,7 +148,7 @@ def resume(
     device_choice.for_resumed(config.devices, layout.get("devices", 0))
     go_on = _how_to_go_on(script, run_dir)
     episodes = saved["options"].get("score_episodes", SweepOptions.score_episodes)
-    console = console or Console()
+    console = console or hosts.console()
     return _train(Sweep(run_dir, members, buckets(members), swept, episodes, layout, console, go_on))
 
 
@@ -147,14 +159,28 @@ def read_sweep(run_dir: Path, file_name: str = SWEEP_FILE) -> dict[str, Any]:
         UserError: there is no such sweep.
     """
     file = run_dir / file_name
-    try:
-        saved = json.loads(file.read_text())
-        if saved["schema"] != SCHEMA_VERSION:
-            raise UserError(f"{file} has format {saved['schema']}, this PureRL reads format {SCHEMA_VERSION}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = one_line(error) or type(error).__name__
-        raise UserError(f"--resume {run_dir}: {file_name} cannot be read ({reason})") from error
+    if not os.path.lexists(file):
+        raise UserError(f"--resume {run_dir}: {file_name} cannot be read: it does not exist")
+    remedy = "put the file back from a copy, or start anew"
+    saved = textfiles.read_object(file, textfiles.fields({"schema": textfiles.whole_number()}), remedy)
+    if saved["schema"] != SCHEMA_VERSION:
+        raise UserError(
+            f"{file} has format {saved['schema']}, this PureRL reads format {SCHEMA_VERSION}; go on with the "
+            "version that wrote it"
+        )
+    if saved.pop("sha256", None) != serialization.digest(saved):
+        textfiles.refuse(file, "it has another content than it was written with", remedy)
     return saved
+
+
+def write_sweep(file: Path, content: dict[str, Any]) -> None:
+    """Write down how a sweep or a population begins, with the SHA-256 of that.
+
+    Raises:
+        UserError: the directory is another one's already.
+    """
+    plain = files.plain(content)
+    runs.write_new(file, plain | {"sha256": serialization.digest(plain)})
 
 
 def _lay_out(found: Sequence[list[Member]], options: SweepOptions, console: Console) -> dict[str, Any]:
@@ -165,18 +191,14 @@ def _lay_out(found: Sequence[list[Member]], options: SweepOptions, console: Cons
     sentence = (
         f"{sum(map(len, found))} members x {num_seeds} seeds in {len(found)} program{'s' * (len(found) > 1)}"
     )
-    console.print(
-        f"sweep: {sentence}; measuring how many to run side by side ...", highlight=False, soft_wrap=True
-    )
-    with interruptible(lambda sentence: _warn(console, sentence)):
+    printing.say(console, f"sweep: {sentence}; measuring how many to run side by side ...")
+    with interruptible(partial(printing.say, console, style="yellow")):
         width = measure_width(first[0], first, num_devices, options.width)
     sizes = [members_in_memory(width, len(bucket), num_seeds, options.group_size) for bucket in found]
     if first[0].config.shard == "seeds":  # a group is filled up, so that every device has as many runs
         count = len(placement.devices())
         sizes = [-(-size // count) * count for size in sizes]
-    console.print(
-        f"sweep: {_say(width)}; {max(sizes)} members in memory together", highlight=False, soft_wrap=True
-    )
+    printing.say(console, f"sweep: {_say(width)}; {max(sizes)} members in memory together")
     return {
         "num_devices": num_devices,
         "width": width.width,
@@ -192,6 +214,11 @@ def _say(width: Width) -> str:
 
 
 def _train(sweep: Sweep) -> list[Score]:
+    with lock.held(sweep.run_dir):
+        return _train_alone(sweep)
+
+
+def _train_alone(sweep: Sweep) -> list[Score]:
     number = 0
     for bucket, size in zip(sweep.buckets, sweep.layout["group_sizes"], strict=True):
         program = None
@@ -214,9 +241,9 @@ def _train(sweep: Sweep) -> list[Score]:
 
 
 def _compile(sweep: Sweep, member: Member, padded: Members) -> Program:
-    sweep.console.print(f"{member.experiment.name}: compiling ...", highlight=False, soft_wrap=True)
+    printing.say(sweep.console, f"{member.experiment.name}: compiling ...")
     last_words = f"stopped; {sweep.how_to_go_on}"
-    say = lambda sentence: _warn(sweep.console, sentence)  # noqa: E731
+    say = partial(printing.say, sweep.console, style="yellow")
     with interrupt.ended_by("stopping when the program is compiled", last_words, say):
         return member.experiment.build_program(
             total_steps=member.config.total_steps,
@@ -225,10 +252,6 @@ def _compile(sweep: Sweep, member: Member, padded: Members) -> Program:
             width=sweep.layout["width"],
             members=padded,
         )
-
-
-def _warn(console: Console, sentence: str) -> None:
-    console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
 
 
 def _group(sweep: Sweep, group: list[Member], padded: Members, number: int) -> Group:
@@ -263,4 +286,4 @@ def member_dir(run_dir: Path, member: Member) -> Path:
 
 
 def _how_to_go_on(script: str, run_dir: Path) -> str:
-    return f"go on with: python -m purerl.sweep {script} --resume {run_dir}"
+    return f"go on with: {printing.command('python', '-m', 'purerl.sweep', script, '--resume', run_dir)}"

@@ -21,7 +21,7 @@ from purerl.runs import Experiment, RunOptions, Steps
 from purerl.types import Algorithm, Mean, TrainState
 
 UPDATES_PER_CHUNK = 2
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 @struct.dataclass

@@ -165,9 +165,11 @@ def test_another_architecture_is_refused_with_the_difference(tmp_path):
 def test_another_version_is_refused(tmp_path):
     path = save(tmp_path, {"x": jnp.ones(3)}, 1)
     manifest = json.loads((path / "manifest.json").read_text())
-    (path / "manifest.json").write_text(json.dumps(manifest | {"schema": 99}))
-    with pytest.raises(UserError, match="format 99, this PureRL reads format 1"):
-        checkpoint.restore(newest(tmp_path)[0], shapes({"x": jnp.ones(3)}))
+    # Earlier versions wrote no digest of the manifest itself.
+    earlier = {name: value for name, value in manifest.items() if name != "sha256"} | {"schema": 1}
+    (path / "manifest.json").write_text(json.dumps(earlier))
+    with pytest.raises(UserError, match="format 1, this PureRL reads format 2; go on with the version that"):
+        newest(tmp_path)
 
 
 @pytest.mark.parametrize("step", ["reserve", "flush_tree"])

@@ -79,6 +79,16 @@ def test_a_run_killed_before_and_after_its_first_checkpoint_ends_with_the_same_b
     assert_same_end(whole_run, killed)
 
 
+def test_kills_while_every_chunk_writes_a_checkpoint_lose_nothing(tmp_path, whole_run, command):
+    killed = tmp_path / "killed"
+    often = ("--num-seeds", "2", "--checkpoint-every-chunks", "1", "--keep-best")
+    kill_after(start(*often, "--run-dir", killed), killed, num_chunks=3)
+    kill_after(start("--resume", killed), killed, num_chunks=9)
+    code, _, error = command("--resume", killed)
+    assert code == 0, error
+    assert_same_end(whole_run, killed)
+
+
 def test_ctrl_c_saves_says_how_to_go_on_and_loses_nothing(tmp_path, whole_run, command):
     stopped = tmp_path / "stopped"
 
@@ -187,19 +197,27 @@ def on(num_devices):
 def test_a_run_goes_on_with_the_devices_that_it_began_on(tmp_path, command):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert command("--run-dir", whole, build=on(1))[0] == 0
-    assert command("--run-dir", stopped, "--nan-at-update", 3, build=on(1))[0] == 1
-    config = stopped / runs.CONFIG_FILE
-    config.write_text(config.read_text().replace('"nan_at_update": 3', '"nan_at_update": -1'))
+
+    def stopped_build(config):
+        def compile_slowly(**sizes):
+            raise KeyboardInterrupt
+
+        return on(1)(config)._replace(build_program=compile_slowly)
+
+    assert command("--run-dir", stopped, build=stopped_build)[0] == 130
     code, output, _ = command("--resume", stopped, build=on(2))
     assert (code, output.count("warning")) == (0, 0)
     assert json.loads((stopped / runs.SUMMARY_FILE).read_text())["num_devices"] == 1
     assert_same_end(whole, stopped)
 
 
-def test_a_run_that_was_cut_for_more_devices_than_there_are_goes_on_with_one_warning(whole_run, command):
-    config = whole_run / runs.CONFIG_FILE
-    begun = json.loads(config.read_text()) | {"num_devices": 4096, "devices_used": 4096}
-    config.write_text(json.dumps(begun))
+def test_a_run_that_was_cut_for_more_devices_than_there_are_goes_on_with_one_warning(
+    tmp_path, command, monkeypatch
+):
+    whole_run = tmp_path / "whole"
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("purerl.device_choice.for_new", lambda *_, **__: 4096)
+        assert command("--run-dir", whole_run, build=on(4096))[0] == 0
     code, output, _ = command("--resume", whole_run, build=on(2))
     (warning,) = [line for line in output.splitlines() if line.startswith("warning")]
     assert code == 0
