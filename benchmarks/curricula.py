@@ -12,12 +12,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import tyro
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks.rows import ROOT, Measure, Row, machine, take_each
+from benchmarks.rows import ROOT, Measure, Row, check_at_least_one, check_names, machine, take_each
 from envs.curriculum import CurriculumOptions
+from purerl import arguments, cli
 from purerl.evaluate import play
 from purerl.logging.progress import short
 from purerl.statistics import bootstrap_interval, interquartile_mean
@@ -142,14 +142,14 @@ def measures(options: Options) -> dict[str, Measure]:
 MEASURES = measures(Options())
 
 
-def main(options: Options) -> None:
+def main() -> None:
     """Measures one curriculum after another and writes after each."""
-    unknown = [name for name in options.only if name not in NAMES]
-    if unknown:
-        sys.exit(f"error: no curriculum here is called {unknown[0]!r}; there are {', '.join(NAMES)}")
+    options = arguments.parse_alone(Options, __doc__ or "")
+    check_names(options.only, NAMES)
+    check_at_least_one(options, "num_seeds", "total_steps", "num_points")
     known = measures(options)
     take_each({name: known[name] for name in options.only}, options.out, options.page)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    cli.answer(main)

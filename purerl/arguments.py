@@ -17,7 +17,7 @@ from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 import tyro
 
-from purerl import options
+from purerl import limits, options
 from purerl.errors import UserError
 from purerl.runs import HOST_OPTIONS, RunOptions
 
@@ -31,6 +31,10 @@ _WORDS = {
     "PATH": ("a path", "paths"),
     "STR": ("a word", "words"),
 }
+
+SHELLS = ("bash", "zsh", "tcsh")
+"""Shells that completion is printed for."""
+_COMPLETION = {"--tyro-print-completion": "", "--tyro-write-completion": ", and a file"}
 
 
 class Request(NamedTuple, Generic[C]):
@@ -65,26 +69,35 @@ def parse(
     tokens = list(sys.argv[1:] if argv is None else argv)
     describe(tokens, description or config_class.__doc__ or "")
     parsed = _parse_with_tyro(_with_run_choices(config_class), tokens)
+    limits.check(parsed.config)
+    for option, path in (("--resume", parsed.resume), ("--eval-only", parsed.eval_only)):
+        if path is not None:
+            limits.check_path(option, path)
     given = tuple(_option_names(tokens))
     request = Request(config=parsed.config, given=given, resume=parsed.resume, eval_only=parsed.eval_only)
     _check_choices(request)
     return request
 
 
-def parse_alone(options_class: type[T], description: str, argv: Sequence[str] | None = None) -> T:
+def parse_alone(
+    options_class: type[T], description: str, argv: Sequence[str] | None = None, default: T | None = None
+) -> T:
     """Read the command line of a command that is no experiment; `--help` prints and exits.
 
     Args:
         options_class: dataclass with a default for each field.
         description: first paragraph of the help.
         argv: arguments, without the name of the program; None: those of the process.
+        default: options that are not given; None: those of the class.
 
     Raises:
         UserError: an option is unknown, misspelt or has a wrong value.
     """
     tokens = list(sys.argv[1:] if argv is None else argv)
     describe(tokens, description)
-    return _parse_with_tyro(options_class, tokens)
+    parsed = _parse_with_tyro(options_class, tokens, default)
+    limits.check(parsed)
+    return parsed
 
 
 def parse_beside(
@@ -110,6 +123,8 @@ def parse_beside(
 
     describe(tokens, description)
     parsed = _parse_with_tyro(Arguments, tokens)
+    limits.check(parsed.options)
+    limits.check(parsed.config)
     return parsed.config, parsed.options
 
 
@@ -142,15 +157,35 @@ def _with_run_choices(config_class: type[C]) -> Any:
     return Arguments
 
 
-def _parse_with_tyro(arguments_class: Any, tokens: list[str]) -> Any:
+def _parse_with_tyro(arguments_class: Any, tokens: list[str], default: Any = None) -> Any:
+    _check_completion(tokens)
     captured = io.StringIO()
     try:
         with contextlib.redirect_stderr(captured):
-            return tyro.cli(arguments_class, args=tokens, description="", registry=options.registry)
+            return tyro.cli(
+                arguments_class,
+                args=tokens,
+                description="",
+                **({} if default is None else {"default": default}),
+                registry=options.registry,
+            )
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise UserError(_in_one_line(captured.getvalue(), tokens, arguments_class)) from None
+        known = arguments_class if default is None else default
+        raise UserError(_in_one_line(captured.getvalue(), tokens, known)) from None
+
+
+def _check_completion(tokens: list[str]) -> None:
+    """Refuse what would end in an assertion: completion for a shell that there is none for."""
+    first = tokens[0].replace("_", "-").partition("=")[0] if tokens else ""
+    if first not in _COMPLETION:
+        return
+    wanted = f"{first} takes one of {', '.join(SHELLS)}" + _COMPLETION[first]
+    if len(tokens) < 2 or tokens[1] not in SHELLS:
+        raise UserError(f"{wanted}, not {limits.shown(' '.join(tokens[1:2]))!r}")
+    if _COMPLETION[first] and len(tokens) < 3:
+        raise UserError(wanted)
 
 
 def _in_one_line(printed: str, tokens: list[str], arguments_class: Any) -> str:

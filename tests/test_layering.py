@@ -7,9 +7,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HOST = {
-    "arguments", "checkpoint", "cli", "errors", "figures", "files", "hosts", "interrupt", "logging", "loop",
-    "options", "plots", "population", "report", "resume", "runs", "runtime", "serialization", "session",
-    "sweep",
+    "arguments", "building", "checkpoint", "cli", "errors", "figures", "files", "hosts", "interrupt",
+    "limits", "logging", "loop", "options", "plots", "population", "report", "resume", "runs", "runtime",
+    "serialization", "session", "sweep",
 }  # fmt: skip
 LIBRARIES_OF_THE_HOST = {"time", "rich", "wandb", "tensorboardX", "matplotlib", "orbax", "imageio", "PIL"}
 

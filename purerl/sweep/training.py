@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 from rich.console import Console
 
-from purerl import files, runs, serialization
+from purerl import files, limits, runs, serialization
 from purerl.errors import UserError, one_line
 from purerl.report.reading import MEMBERS
 from purerl.report.scores import Score
@@ -76,6 +76,8 @@ def sweep(
         UserError: a member cannot be run, or the sweep was stopped.
     """
     options = options or SweepOptions()
+    limits.check(options)
+    limits.check(config)
     runs.check_options(config)
     known = typed(space, type(config))
     if not known:
