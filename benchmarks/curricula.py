@@ -12,13 +12,13 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.rows import ROOT, Measure, Row, check_at_least_one, check_names, machine, take_each
 from envs.curriculum import CurriculumOptions
 from purerl import arguments, cli
 from purerl.evaluate import play
+from purerl.figures import save
 from purerl.logging.progress import short
 from purerl.statistics import bootstrap_interval, interquartile_mean
 
@@ -103,7 +103,7 @@ def draw(path: Path, results: dict[str, dict]) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right")
-    FigureCanvasAgg(figure).print_png(path)
+    save(figure, path)
 
 
 def rows_of(name: str, steps: np.ndarray, rates: np.ndarray) -> list[Row]:

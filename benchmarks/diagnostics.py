@@ -21,13 +21,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.rows import ROOT, Measure, Row, check_at_least_one, check_names, take_each
 from purerl import arguments, cli
 from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig
+from purerl.figures import save
 from purerl.metrics import pack
 from purerl.networks import NetworkConfig, SetNetworkName, make_actor_critic
 from purerl.plots import draw_band, style_of_metric
@@ -252,7 +252,7 @@ def compare(comparison: Comparison, options: Options) -> list[Row]:
     axes[0].legend(fontsize=8, frameon=False)
     options.pictures.mkdir(parents=True, exist_ok=True)
     picture = options.pictures / f"{comparison.name}.png"
-    FigureCanvasAgg(figure).print_png(picture)
+    save(figure, picture)
     show(options.page, comparison.name, picture)
     return rows
 
