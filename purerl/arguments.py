@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 import textwrap
+import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +77,7 @@ def parse(
     given = tuple(_option_names(tokens))
     request = Request(config=parsed.config, given=given, resume=parsed.resume, eval_only=parsed.eval_only)
     _check_choices(request)
+    _check_unread(request)
     return request
 
 
@@ -251,7 +253,10 @@ def _field(name: str) -> str:
 def _known_options(config_class: Any, prefix: str = "--") -> list[str]:
     names = []
     default = config_class() if isinstance(config_class, type) else config_class
+    hints = typing.get_type_hints(type(default), include_extras=True) if prefix != "--" else {}
     for member in dataclasses.fields(default):
+        if tyro.conf.Suppress in getattr(hints.get(member.name), "__metadata__", ()):
+            continue
         value = getattr(default, member.name)
         nested = dataclasses.is_dataclass(value)
         name = prefix + member.name.replace("_", "-")
@@ -265,6 +270,18 @@ def _option_names(tokens: list[str]) -> list[str]:
     names = [token.partition("=")[0].replace("_", "-") for token in tokens if token.startswith("--")]
     names = [name.replace("--no-", "--", 1) for name in names]
     return [name for name in names if name not in ("--resume", "--eval-only")]
+
+
+def _check_unread(request: Request[Any]) -> None:
+    """Refuse options without effect: those that `unread` of a configuration names, with the reason."""
+    unread = getattr(request.config, "unread", None)
+    for name, reason in (unread() if unread else {}).items():
+        option = "--" + name.replace("_", "-")
+        given = next(
+            (each for each in request.given if each == option or each.startswith(f"{option}.")), None
+        )
+        if given:
+            raise UserError(f"{given} has no effect with {reason}; leave one of them out")
 
 
 def _check_choices(request: Request[Any]) -> None:

@@ -33,25 +33,27 @@ def build_experiment(build: Callable[[Any], Experiment], config: RunOptions) -> 
 
 
 def with_option(message: str, config: Any) -> str:
-    """A message that begins with a field, "gamma = 2.0 must ...", with the option that sets it instead.
+    """A message about fields, "gamma = 2.0 must ...", with the options that set them: "--ppo.gamma is 2.0".
 
-    Unchanged where no option of that name has that value, or several have.
+    A field stays as it is where no option of that name has that value, or several have.
     """
-    found = re.match(r"(?:memory )?(\w+) = (.+?)(?= |;|:|,|$)", message)
-    if not found:
-        return message
-    name, value = found.groups()
-    options = {
-        option
-        for option, given, _ in limits.values_of(config)
-        if option.rpartition(".")[2] == name and value in _spellings(given)
-    }
-    if len(options) != 1:
-        return message
-    option = options.pop().replace("_", "-")
-    rest = message[found.end() :]
-    is_range = rest.startswith(" must ")
-    return f"--{option} is {value}; it{rest}" if is_range else f"--{option} {value}{rest}"
+    given = [(name, value) for name, value, _ in limits.values_of(config)]
+
+    def named(found: re.Match[str]) -> str:
+        field, text = (
+            found.group(1).removeprefix("shaping_"),
+            found.group(2),
+        )  # shaping_gamma is the learner's
+        options = {
+            name for name, value in given if name.rpartition(".")[2] == field and text in _spellings(value)
+        }
+        if len(options) != 1:
+            return found.group()
+        option = "--" + options.pop().replace("_", "-")
+        is_range = not found.start() and message[found.end() :].startswith(" must ")
+        return f"{option} is {text}; it" if is_range else f"{option} {text}"
+
+    return re.sub(r"(?:\bmemory )?\b(\w+) = ([^\s;,:]+)(?![^\s;,:])", named, message)
 
 
 def _spellings(value: Any) -> tuple[str, ...]:

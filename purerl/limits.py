@@ -8,7 +8,7 @@ import dataclasses
 import math
 import os
 import typing
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def _items(value: Any) -> Iterator[Any]:
 
 
 @cache
-def _markers(options_class: type) -> dict[str, tuple[Any, ...]]:
+def _markers(options_class: Hashable) -> dict[str, tuple[Any, ...]]:
     hints = typing.get_type_hints(options_class, include_extras=True)
     return {name: tuple(_said(hint)) for name, hint in hints.items()}
 

@@ -75,11 +75,11 @@ def parse_values(name: str, text: str) -> Values:
     """
     kind, *numbers = text.split(":")
     if not numbers:
-        values = tuple(text.split(","))
-        for value in values:
+        words = tuple(text.split(","))
+        for value in words:
             if not value.strip() or any(word.startswith("--") or word == "-h" for word in value.split()):
                 raise UserError(f"--sweep.{name} takes VALUE,VALUE,..., and {shown(value)!r} is no value")
-        return Choice(values)
+        return Choice(words)
     ranges = {"log": LogUniform, "uniform": Uniform}
     try:
         if kind not in ranges or len(numbers) not in (2, 3):
