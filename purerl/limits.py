@@ -47,7 +47,7 @@ def values_of(options: Any, prefix: str = "") -> Iterator[tuple[str, Any, tuple[
 
     Items of tuples and dictionaries come one by one, under the name of their option.
     """
-    markers = _markers(type(options))
+    markers = _markers(typing.cast(Hashable, type(options)))
     for field in dataclasses.fields(options):
         name = prefix + field.name
         value = getattr(options, field.name)
@@ -124,7 +124,7 @@ def _check_text(option: str, text: str) -> None:
     if any(0xD800 <= ord(letter) < 0xE000 for letter in text):
         raise UserError(f"{option} {shown(ascii(text))}: the text is not UTF-8")
     if len(text) > _LONGEST_TEXT:
-        raise UserError(f"{option} {shown(text)}: the text has {len(text)} letters; 4095 are the most")
+        raise UserError(f"{option} {shown(text)}: the text has {len(text)} letters; {_LONGEST_TEXT} are the most")
 
 
 def shown(value: object) -> str:
