@@ -124,7 +124,9 @@ def _check_text(option: str, text: str) -> None:
     if any(0xD800 <= ord(letter) < 0xE000 for letter in text):
         raise UserError(f"{option} {shown(ascii(text))}: the text is not UTF-8")
     if len(text) > _LONGEST_TEXT:
-        raise UserError(f"{option} {shown(text)}: the text has {len(text)} letters; {_LONGEST_TEXT} are the most")
+        raise UserError(
+            f"{option} {shown(text)}: the text has {len(text)} letters; {_LONGEST_TEXT} are the most"
+        )
 
 
 def shown(value: object) -> str:
