@@ -4,7 +4,9 @@ import ast
 import dataclasses
 import math
 
+import jax
 import pytest
+from any_environment import make_environment
 from fake_experiment import Config as FakeConfig
 from fuzzing import EXPERIMENTS, ROOT
 
@@ -111,3 +113,21 @@ def test_a_message_about_a_field_names_its_option():
     says = with_option("width = 8 does not divide num_envs = 4; try num_envs = 16", config)
     assert says == "--algorithm.width 8 does not divide --algorithm.num-envs 4; try num_envs = 16"
     assert with_option("height = 8 is too much", config) == "height = 8 is too much"
+
+
+@pytest.mark.parametrize(
+    ("env", "network", "shape"),
+    [
+        ("BikkleFlat-v0", "mlp", (15,)),
+        ("BikkleImage-v0", "image", (16, 16, 4)),
+    ],  # 15 = 7 + 2 numbers a pellet
+)
+def test_each_observation_of_the_arena_can_be_chosen(env, network, shape):
+    config_class, build = load_experiment(ROOT / "experiments" / "ppo.py")
+    experiment = build_experiment(build, config_class(env=env, network=network))
+    params = experiment.algorithm_config.env_params
+    assert type(params).__name__ == "BikkleParams"
+    arena, _ = make_environment(env)
+    assert arena.observation_space(params).shape == shape
+    state = jax.eval_shape(experiment.algorithm.init, jax.random.key(0), experiment.algorithm_config)
+    assert any(leaf.shape[1:] == shape for leaf in jax.tree.leaves(state.actor))
