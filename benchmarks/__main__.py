@@ -1,9 +1,11 @@
 """All benchmarks: `python -m benchmarks` lists them.
 
-python -m benchmarks                          every module and its measures
-python -m benchmarks run maze dqn.capacity    all measures of one module, one of another
-python -m benchmarks run --gpu                the selection for one GPU, which ends after eight minutes
-python -m benchmarks compare OLD.json NEW.json
+    python -m benchmarks                          every module and its measures
+    python -m benchmarks run maze dqn.capacity    all measures of one module, one of another
+    python -m benchmarks run --gpu                the selection for one GPU, which ends after eight minutes
+    python -m benchmarks compare OLD.json NEW.json
+
+A measure takes seconds or minutes; the list says how many it took last.
 """
 
 import importlib
@@ -27,7 +29,7 @@ from rich.table import Table
 import benchmarks
 from benchmarks import comparison
 from benchmarks.rows import ROOT, Measure, number_text
-from purerl import cli
+from purerl import arguments, cli
 from purerl.errors import TrainingError, UserError
 
 TOOLS = ("__main__", "beside", "neighbours", "rows", "comparison", "operations")
@@ -158,6 +160,8 @@ def run(options: Run, console: Console) -> None:
         UserError: a name is unknown.
         TrainingError: a measure failed, or there was no time for it.
     """
+    if options.seconds < 0:
+        raise UserError(f"--seconds is {options.seconds:g}; it must be 0 or more")
     chosen = select([*options.names, *(GPU if options.gpu else ())])
     if not chosen:
         raise UserError("there is nothing to run; name a module, as in: python -m benchmarks run maze")
@@ -201,7 +205,14 @@ def _outputs(module: str, directory: Path | None) -> list[str]:
 
 def show_comparison(options: Compare, console: Console) -> bool:
     """Prints what changed; whether something became worse."""
+    for name in ("margin", "unknown_margin"):
+        if getattr(options, name) < 0:
+            option, value = name.replace("_", "-"), getattr(options, name)
+            raise UserError(f"--{option} is {value:g}; it must be 0 or more")
     old, new = comparison.read_rows(options.old), comparison.read_rows(options.new)
+    for file, rows in ((options.old, old), (options.new, new)):
+        if not rows:
+            raise UserError(f"{file} has no rows to compare")
     changes = comparison.compare(old, new, options.margin, options.unknown_margin)
     table = Table(box=SIMPLE)
     table.add_column("measure")
@@ -232,7 +243,7 @@ def show_comparison(options: Compare, console: Console) -> bool:
 
 
 def _main() -> None:
-    do, console = tyro.cli(Command, description=__doc__).do, Console()
+    do, console = arguments.parse_alone(Command, __doc__ or "").do, Console()
     if isinstance(do, Run):
         run(do, console)
     elif isinstance(do, Compare):

@@ -58,8 +58,14 @@ def read_rows(file: Path) -> dict[str, dict[str, Any]]:
         UserError: it is not such a file.
     """
     try:
+        if not file.is_file():
+            raise UserError(f"{file} is not a file of results (there is no such file)")
         rows = json.loads(file.read_text())["rows"]
-        return {row["name"]: row for row in rows if isinstance(row["value"], float | int)}
+        found = {row["name"]: row for row in rows if isinstance(row["value"], float | int)}
+        for row in found.values():
+            compare({row["name"]: row}, {row["name"]: row})
+            float(row["machine"]["matmul_gflops"])
+        return found
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file} is not a file of results ({one_line(error)})") from error
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import tyro
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks.rows import ROOT, Measure, Row, machine, take_each
+from benchmarks.rows import ROOT, Measure, Row, check_at_least_one, check_names, machine, take_each
 from envs.curriculum import CurriculumOptions
+from purerl import arguments, cli
 from purerl.evaluate import play
+from purerl.figures import save
 from purerl.logging.progress import short
 from purerl.statistics import bootstrap_interval, interquartile_mean
 
@@ -103,7 +103,7 @@ def draw(path: Path, results: dict[str, dict]) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right")
-    FigureCanvasAgg(figure).print_png(path)
+    save(figure, path)
 
 
 def rows_of(name: str, steps: np.ndarray, rates: np.ndarray) -> list[Row]:
@@ -142,14 +142,14 @@ def measures(options: Options) -> dict[str, Measure]:
 MEASURES = measures(Options())
 
 
-def main(options: Options) -> None:
+def main() -> None:
     """Measures one curriculum after another and writes after each."""
-    unknown = [name for name in options.only if name not in NAMES]
-    if unknown:
-        sys.exit(f"error: no curriculum here is called {unknown[0]!r}; there are {', '.join(NAMES)}")
+    options = arguments.parse_alone(Options, __doc__ or "")
+    check_names(options.only, NAMES)
+    check_at_least_one(options, "num_seeds", "total_steps", "num_points")
     known = measures(options)
     take_each({name: known[name] for name in options.only}, options.out, options.page)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    cli.answer(main)

@@ -21,13 +21,13 @@ from typing import Any
 
 import jax
 import numpy as np
-import tyro
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks.rows import ROOT, Measure, Row, take_each
+from benchmarks.rows import ROOT, Measure, Row, check_at_least_one, check_names, take_each
+from purerl import arguments, cli
 from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig
+from purerl.figures import save
 from purerl.metrics import pack
 from purerl.networks import NetworkConfig, SetNetworkName, make_actor_critic
 from purerl.plots import draw_band, style_of_metric
@@ -252,7 +252,7 @@ def compare(comparison: Comparison, options: Options) -> list[Row]:
     axes[0].legend(fontsize=8, frameon=False)
     options.pictures.mkdir(parents=True, exist_ok=True)
     picture = options.pictures / f"{comparison.name}.png"
-    FigureCanvasAgg(figure).print_png(picture)
+    save(figure, picture)
     show(options.page, comparison.name, picture)
     return rows
 
@@ -339,7 +339,8 @@ MEASURES = measures(Options())
 
 def main() -> None:
     """Takes the measures that are asked for, one after another, and writes after each."""
-    options = tyro.cli(Options, description=__doc__)
+    options = arguments.parse_alone(Options, __doc__ or "")
+    check_at_least_one(options, "num_seeds", *(() if options.total_steps is None else ("total_steps",)))
     groups = {"aids": AIDS, "questions": QUESTIONS}
     known = measures(options)
     names = [
@@ -347,11 +348,9 @@ def main() -> None:
         for asked in options.only
         for name in ([each.name for each in groups[asked]] if asked in groups else [asked])
     ]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        sys.exit(f"error: no measure is called {unknown[0]!r}; there are {', '.join([*groups, *known])}")
+    check_names(names, [*groups, *known])
     take_each({name: known[name] for name in names}, options.out, options.page)
 
 
 if __name__ == "__main__":
-    main()
+    cli.answer(main)

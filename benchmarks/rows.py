@@ -7,20 +7,20 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from jax.sharding import Mesh, PartitionSpec
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from purerl import runs
+from purerl import arguments, cli, runs
+from purerl.errors import UserError
 from purerl.runtime import enable_compilation_cache
 from purerl.train import Program
 
@@ -95,13 +95,30 @@ def take(name: str, measures: dict[str, Measure], description: str) -> None:
         description: what `--help` says.
     """
     results = ROOT / "benchmarks" / "results" / f"{name}.json"
-    options = tyro.cli(Options, description=description, default=Options(tuple(measures), results))
-    unknown = [name for name in options.only if name not in measures]
+
+    def work() -> None:
+        options = arguments.parse_alone(Options, description, default=Options(tuple(measures), results))
+        check_names(options.only, measures)
+        if not options.page.is_file():
+            raise UserError(f"there is no page {options.page} to write the table into")
+        take_each({name: measures[name] for name in options.only}, options.out, options.page)
+
+    cli.answer(work)
+
+
+def check_names(asked: Sequence[str], known: Collection[str]) -> None:
+    """Raises UserError where a measure that is asked for does not exist."""
+    unknown = [name for name in asked if name not in known]
     if unknown:
-        sys.exit(f"error: no measure is called {unknown[0]!r}; there are {', '.join(measures)}")
-    if not options.page.is_file():
-        sys.exit(f"error: there is no page {options.page} to write the table into")
-    take_each({name: measures[name] for name in options.only}, options.out, options.page)
+        raise UserError(f"no measure is called {unknown[0]!r}; there are {', '.join(known)}")
+
+
+def check_at_least_one(options: Any, *names: str) -> None:
+    """Raises UserError where one of these options is below 1."""
+    for name in names:
+        if getattr(options, name) < 1:
+            option = name.replace("_", "-")
+            raise UserError(f"--{option} is {getattr(options, name)}; it must be at least 1")
 
 
 def take_each(measures: Mapping[str, Measure], out: Path, page: Path) -> None:

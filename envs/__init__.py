@@ -18,6 +18,8 @@ class Registered(NamedTuple):
 
 ENVIRONMENTS = {
     "Bikkle-v0": Registered("envs.bikkle:Bikkle", "envs.bikkle.render:frame"),
+    "BikkleFlat-v0": Registered("envs.bikkle:BikkleFlat", "envs.bikkle.render:frame"),
+    "BikkleImage-v0": Registered("envs.bikkle:BikkleImage", "envs.bikkle.render:frame"),
     "Maze-v0": Registered("envs.maze:Maze", "envs.maze.render:frame"),
     "MazePatch-v0": Registered("envs.maze:MazePatch", "envs.maze.render:frame"),
     "MemoryChain": Registered("envs.memory:MemoryChain"),

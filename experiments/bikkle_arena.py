@@ -54,7 +54,7 @@ class ArenaOptions:
     shaping: float | None = 3.0
     """Coefficient of the potential-based shaping reward in training; evaluation never has it."""
     gaze_source: tuple[float, float, float, float] | None = (0.3, 0.65, 0.05, 0.0)
-    """Probabilities that an episode's gaze is none, target, uniform or external."""
+    """Probabilities that an episode's gaze is none, target, uniform or external; no training has the last."""
     gaze_presence: float | None = None
     """Probability that gaze and round are seen."""
     gaze_presence_per_episode: bool | None = None
@@ -86,6 +86,11 @@ def make_arena(protocol: ProtocolName, options: ArenaOptions, gamma: float) -> t
     largest = max(int(counts.max(initial=2)), 2)
     env = Bikkle(max_pellets=largest + largest % 2, action=action)
     check(env, params)
+    if params.gaze_source[3]:
+        raise ValueError(
+            f"gaze_source = {params.gaze_source} has a gaze from outside, which nobody gives in training; "
+            "let the fourth probability be 0"
+        )
     return env, params
 
 

@@ -11,7 +11,7 @@ Names are PureRL's own (`Maze-v0`) and gymnax's. Parts of Rainbow are switches: 
 from dataclasses import dataclass, field
 
 from any_environment import experiment_in, make_environment, short_name
-from value_learners import AlgorithmName, make_dqn_learner, make_pqn_learner
+from value_learners import AlgorithmName, make_dqn_learner, make_pqn_learner, unread_learner
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from purerl import cli
@@ -46,6 +46,10 @@ class Config(RunOptions):
     )
     pqn: PQNConfig = field(default_factory=PQNConfig)
     net: QNetworkConfig = field(default_factory=QNetworkConfig)
+
+    def unread(self) -> dict[str, str]:
+        """Options without effect here, and why."""
+        return unread_learner(self.algorithm)
 
 
 def build(config: Config) -> Experiment:

@@ -12,7 +12,7 @@ from functools import partial
 
 from maze_report import report
 from maze_world import WorldOptions, Worlds, make_world
-from value_learners import AlgorithmName, make_dqn_learner, make_pqn_learner
+from value_learners import AlgorithmName, make_dqn_learner, make_pqn_learner, unread_learner
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from envs.curriculum import CurriculumOptions, check_curriculum, make_curriculum
@@ -75,11 +75,17 @@ class Config(RunOptions):
         default_factory=lambda: QNetworkConfig(width=64, channels=4, head_width=0, layer_norm=True)
     )
 
+    def unread(self) -> dict[str, str]:
+        """Options without effect here, and why."""
+        return unread_learner(self.algorithm)
+
 
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
     if config.eval_mazes < 1:
         raise ValueError(f"eval_mazes = {config.eval_mazes} must be at least 1")
+    if config.num_edits < 1:
+        raise ValueError(f"num_edits = {config.num_edits} must be at least 1")
     chosen = config.dqn if config.algorithm == "dqn" else config.pqn
     env, params = make_world(config.env, chosen.gamma)
     network = make_q_network(env, params, config.network, config.net)

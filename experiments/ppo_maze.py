@@ -60,6 +60,8 @@ def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
     if config.eval_mazes < 1:
         raise ValueError(f"eval_mazes = {config.eval_mazes} must be at least 1")
+    if config.num_edits < 1:
+        raise ValueError(f"num_edits = {config.num_edits} must be at least 1")
     env, params = make_world(config.env, config.ppo.gamma)
     network = make_actor_critic(env, params, config.network, config.net)
     ppo = config.ppo.replace(env_params=params)

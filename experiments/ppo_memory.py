@@ -48,6 +48,13 @@ class HistoryOptions:
     """Ways to try, of which one works (retry)."""
 
 
+_READ_BY = {
+    "occlusion": ("share", "length"),
+    "dynamics": ("max_rotation", "max_gain", "max_delay"),
+    "retry": ("num_ways",),
+}
+
+
 @dataclass(frozen=True)
 class Config(RunOptions):
     """Train a policy with a memory with PPO, evaluate it, and report."""
@@ -85,6 +92,14 @@ class Config(RunOptions):
         )
     )
     mem: MemoryConfig = field(default_factory=MemoryConfig)
+
+    def unread(self) -> dict[str, str]:
+        """Options without effect here, and why."""
+        found = {"mem": "--memory none"} if self.memory == "none" else {}
+        for wrapper, names in _READ_BY.items():
+            if wrapper != self.wrapper:
+                found |= {f"history.{name}": f"--wrapper {self.wrapper}" for name in names}
+        return found
 
 
 def wrap(

@@ -19,6 +19,11 @@ from purerl.types import Curriculum
 AlgorithmName = Literal["dqn", "pqn"]
 
 
+def unread_learner(algorithm: AlgorithmName) -> dict[str, str]:
+    """The options of the learner that was not chosen, and why they have no effect."""
+    return {"pqn" if algorithm == "dqn" else "dqn": f"--algorithm {algorithm}"}
+
+
 class ValueLearner(NamedTuple):
     """A learner of action values, ready for an `Experiment`.
 

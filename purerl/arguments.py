@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 import textwrap
+import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 import tyro
 
-from purerl import options
+from purerl import limits, options
 from purerl.errors import UserError
 from purerl.runs import HOST_OPTIONS, RunOptions
 
@@ -31,6 +32,10 @@ _WORDS = {
     "PATH": ("a path", "paths"),
     "STR": ("a word", "words"),
 }
+
+SHELLS = ("bash", "zsh", "tcsh")
+"""Shells that completion is printed for."""
+_COMPLETION = {"--tyro-print-completion": "", "--tyro-write-completion": ", and a file"}
 
 
 class Request(NamedTuple, Generic[C]):
@@ -67,6 +72,10 @@ def parse(
     tokens = list(sys.argv[1:] if argv is None else argv)
     describe(tokens, description or config_class.__doc__ or "")
     parsed = _parse_with_tyro(_with_run_choices(config_class), tokens)
+    limits.check(parsed.config)
+    for option, path in (("--resume", parsed.resume), ("--eval-only", parsed.eval_only)):
+        if path is not None:
+            limits.check_path(option, path)
     given = tuple(_option_names(tokens))
     request = Request(
         config=parsed.config,
@@ -76,23 +85,29 @@ def parse(
         checkpoint=parsed.checkpoint or "last",
     )
     _check_choices(request, is_chosen=parsed.checkpoint is not None)
+    _check_unread(request)
     return request
 
 
-def parse_alone(options_class: type[T], description: str, argv: Sequence[str] | None = None) -> T:
+def parse_alone(
+    options_class: type[T], description: str, argv: Sequence[str] | None = None, default: T | None = None
+) -> T:
     """Read the command line of a command that is no experiment; `--help` prints and exits.
 
     Args:
         options_class: dataclass with a default for each field.
         description: first paragraph of the help.
         argv: arguments, without the name of the program; None: those of the process.
+        default: options that are not given; None: those of the class.
 
     Raises:
         UserError: an option is unknown, misspelt or has a wrong value.
     """
     tokens = list(sys.argv[1:] if argv is None else argv)
     describe(tokens, description)
-    return _parse_with_tyro(options_class, tokens)
+    parsed = _parse_with_tyro(options_class, tokens, default)
+    limits.check(parsed)
+    return parsed
 
 
 def parse_beside(
@@ -118,6 +133,8 @@ def parse_beside(
 
     describe(tokens, description)
     parsed = _parse_with_tyro(Arguments, tokens)
+    limits.check(parsed.options)
+    limits.check(parsed.config)
     return parsed.config, parsed.options
 
 
@@ -152,15 +169,35 @@ def _with_run_choices(config_class: type[C]) -> Any:
     return Arguments
 
 
-def _parse_with_tyro(arguments_class: Any, tokens: list[str]) -> Any:
+def _parse_with_tyro(arguments_class: Any, tokens: list[str], default: Any = None) -> Any:
+    _check_completion(tokens)
     captured = io.StringIO()
     try:
         with contextlib.redirect_stderr(captured):
-            return tyro.cli(arguments_class, args=tokens, description="", registry=options.registry)
+            return tyro.cli(
+                arguments_class,
+                args=tokens,
+                description="",
+                **({} if default is None else {"default": default}),
+                registry=options.registry,
+            )
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise UserError(_in_one_line(captured.getvalue(), tokens, arguments_class)) from None
+        known = arguments_class if default is None else default
+        raise UserError(_in_one_line(captured.getvalue(), tokens, known)) from None
+
+
+def _check_completion(tokens: list[str]) -> None:
+    """Refuse what would end in an assertion: completion for a shell that there is none for."""
+    first = tokens[0].replace("_", "-").partition("=")[0] if tokens else ""
+    if first not in _COMPLETION:
+        return
+    wanted = f"{first} takes one of {', '.join(SHELLS)}" + _COMPLETION[first]
+    if len(tokens) < 2 or tokens[1] not in SHELLS:
+        raise UserError(f"{wanted}, not {limits.shown(' '.join(tokens[1:2]))!r}")
+    if _COMPLETION[first] and len(tokens) < 3:
+        raise UserError(wanted)
 
 
 def _in_one_line(printed: str, tokens: list[str], arguments_class: Any) -> str:
@@ -226,7 +263,10 @@ def _field(name: str) -> str:
 def _known_options(config_class: Any, prefix: str = "--") -> list[str]:
     names = []
     default = config_class() if isinstance(config_class, type) else config_class
+    hints = typing.get_type_hints(type(default), include_extras=True) if prefix != "--" else {}
     for member in dataclasses.fields(default):
+        if tyro.conf.Suppress in getattr(hints.get(member.name), "__metadata__", ()):
+            continue
         value = getattr(default, member.name)
         nested = dataclasses.is_dataclass(value)
         name = prefix + member.name.replace("_", "-")
@@ -240,6 +280,18 @@ def _option_names(tokens: list[str]) -> list[str]:
     names = [token.partition("=")[0].replace("_", "-") for token in tokens if token.startswith("--")]
     names = [name.replace("--no-", "--", 1) for name in names]
     return [name for name in names if name not in ("--resume", "--eval-only", "--checkpoint")]
+
+
+def _check_unread(request: Request[Any]) -> None:
+    """Refuse options without effect: those that `unread` of a configuration names, with the reason."""
+    unread = getattr(request.config, "unread", None)
+    for name, reason in (unread() if unread else {}).items():
+        option = "--" + name.replace("_", "-")
+        given = next(
+            (each for each in request.given if each == option or each.startswith(f"{option}.")), None
+        )
+        if given:
+            raise UserError(f"{given} has no effect with {reason}; leave one of them out")
 
 
 def _check_choices(request: Request[Any], is_chosen: bool) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+import jax
 from rich.console import Console
 
 from purerl import arguments, device_choice, hosts, runs, session, xla
+from purerl.building import build_experiment
 from purerl.errors import Interrupted, UserError, one_line
 from purerl.runs import Experiment, RunOptions
 from purerl.runtime import enable_compilation_cache, use_single_precision
@@ -57,7 +59,21 @@ def answer(work: Callable[[], None]) -> NoReturn:
         # The reader of our output is gone (`| head`); nor could Python's last flush be delivered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _end_with(f"{where}{one_line(error)}")
+    except MemoryError:
+        _end_with("there is not enough memory; make the experiment smaller, or its groups")
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        _end_with(f"there is not enough memory, make the experiment smaller: {one_line(error)[:200]}")
     sys.exit(0)
+
+
+def _end_with(sentence: str) -> NoReturn:
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(1)
 
 
 def run_experiment(config: C, build: Build[C], console: Console | None = None) -> dict[str, Any]:
@@ -71,8 +87,7 @@ def run_experiment(config: C, build: Build[C], console: Console | None = None) -
     Returns:
         The summary, as written to `summary.json`.
     """
-    runs.check_options(config)
-    experiment = _build(build, config)
+    experiment = build_experiment(build, config)
     config = _own(config, config.run_dir)
     console = console or hosts.console()
     held = Console(file=io.StringIO(), quiet=console.quiet, width=10_000)
@@ -105,9 +120,8 @@ def resume(
     """
     run_dir, checkpoint = runs.locate(run_dir, checkpoint, "--resume")
     config = dataclasses.replace(runs.read_config(run_dir, config_class, "--resume"), **host_options)
-    runs.check_options(config)
     device_choice.for_resumed(host_options.get("devices", config.devices), device_choice.of_run(run_dir))
-    experiment = _build(build, config)
+    experiment = build_experiment(build, config)
     config = _own(config, run_dir)
     run_dir = config.run_dir or run_dir
     console = console or hosts.console()
@@ -137,7 +151,8 @@ def evaluate_only(
     config = runs.read_config(run_dir, config_class, "--eval-only")
     device_choice.for_resumed(0, device_choice.of_run(run_dir))
     console = console or hosts.console()
-    return session.evaluate(Session(_build(build, config), config, run_dir, console, checkpoint))
+    experiment = build_experiment(build, config)
+    return session.evaluate(Session(experiment, config, run_dir, console, checkpoint))
 
 
 def _own(config: C, run_dir: Path | None) -> C:
@@ -156,10 +171,3 @@ def _dispatch(request: arguments.Request[C], config_class: type[C], build: Build
         evaluate_only(request.eval_only, config_class, build, checkpoint=request.checkpoint)
     else:
         run_experiment(request.config, build)
-
-
-def _build(build: Build[C], config: C) -> Experiment:
-    try:
-        return build(config)
-    except ValueError as error:
-        raise UserError(one_line(error)) from error

@@ -1,11 +1,13 @@
 """How pictures of results look: colours, axes, and the number of steps below them."""
 
+import warnings
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 
 from purerl.logging.progress import short
 
@@ -13,6 +15,7 @@ INK, PALE, GRID = "#2b2d42", "#66748a", "#e8ebf0"
 STRONG, QUIET = "#d1495b", "#30638e"
 SERIES = (QUIET, STRONG, "#2f8f6b", "#e09f3e", "#7b4b94", "#3aa6b9", "#8d6a4f", "#5c677d")
 """Colours for things side by side; they can be told apart in print and with red-green blindness."""
+_LONGEST_TEXT = 160
 
 
 def style(axes: Axes, title: str, *, large: bool = False, pad: float = 6.0) -> None:
@@ -34,5 +37,18 @@ def steps_below(axes: Axes, num_ticks: int) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a picture as PNG."""
-    FigureCanvasAgg(figure).print_png(path)
+    """Write a picture as PNG; text in it is text, whatever it holds: `$x$` is no mathematics."""
+    numbers = set[Text]()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            labels = axis.get_ticklabels(which="both")
+            if isinstance(axis.get_major_formatter(), LogFormatter):
+                numbers.update(labels)  # powers of ten are mathematics of its own
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text not in numbers:
+            text.set_parse_math(False)
+            if len(text.get_text()) > _LONGEST_TEXT:
+                text.set_text(f"{text.get_text()[:_LONGEST_TEXT]}…")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a box is drawn for it
+        FigureCanvasAgg(figure).print_png(path)

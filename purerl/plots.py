@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from purerl.figures import INK, PALE, QUIET, STRONG, steps_below, style
+from purerl.figures import INK, PALE, QUIET, STRONG, save, steps_below, style
 
 _LARGE = "episode_return"
 _LEVELS = "level_"
@@ -59,7 +58,7 @@ def plot_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
         row, column = divmod(index, _COLUMNS)
         _draw(figure.add_subplot(grid[large_rows + row, column]), steps, values_of(lines, name), name)
     figure.supxlabel("environment steps of each seed", fontsize=9, color=INK)
-    FigureCanvasAgg(figure).print_png(path)
+    save(figure, path)
 
 
 def plot_levels(path: Path, lines: Sequence[dict[str, Any]]) -> None:
@@ -90,7 +89,7 @@ def plot_levels(path: Path, lines: Sequence[dict[str, Any]]) -> None:
             median = values_of(lines, panel).mean(1)
         axes.plot(steps, median, color=QUIET, linewidth=1.6, solid_capstyle="round")
     figure.supxlabel("environment steps; line: median of the levels drawn, band: 10 % to 90 %", fontsize=9)
-    FigureCanvasAgg(figure).print_png(path)
+    save(figure, path)
 
 
 def _ordered(metrics: dict[str, Any]) -> list[str]:

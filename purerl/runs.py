@@ -25,6 +25,7 @@ from purerl import files, printing, serialization, textfiles
 from purerl.errors import UserError, one_line
 from purerl.hosts import Processes
 from purerl.placement import Shard
+from purerl.ranges import MOST_STEPS, Range, Runs, Seed
 from purerl.types import Algorithm, PyTree, TrainState
 
 T = TypeVar("T")
@@ -62,6 +63,7 @@ Steps = Annotated[
         is_instance=lambda value: isinstance(value, int),
         str_from_instance=lambda value: [str(value)],
     ),
+    Range(1, MOST_STEPS),
 ]
 """A whole number that may be written as 2e6 or 2_000_000 on the command line."""
 
@@ -70,9 +72,9 @@ Steps = Annotated[
 class RunOptions:
     """Options that every experiment shares."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the run; of the first run where there are several seeds."""
-    num_seeds: int = 1
+    num_seeds: Runs = 1
     """How many seeds train side by side, as one program."""
     total_steps: Steps = 1_000_000
     """Environment steps for each seed; 2e6 is understood."""
@@ -176,6 +178,19 @@ def check_options(options: RunOptions) -> None:
         value = getattr(options, name)
         if value < least:
             raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at least {least}")
+    check_seeds(options.seed, options.num_seeds, "--num-seeds")
+
+
+def check_seeds(seed: int, count: int, option: str) -> None:
+    """Refuse seeds that go on beyond the largest, where they would begin at 0 again.
+
+    Raises:
+        UserError: names both options.
+    """
+    if seed + count > 2**32:
+        raise UserError(
+            f"--seed {seed} with {option} {count} ends at seed {seed + count - 1}; the largest is {2**32 - 1}"
+        )
 
 
 def create(options: RunOptions, experiment: Experiment, devices_used: int = 0) -> Path:

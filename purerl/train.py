@@ -231,7 +231,7 @@ def build_program(
         return {name: placement.put(np.asarray(leaf, dtypes[name]), by_seed) for name, leaf in varied.items()}
 
     def keys_of(members):
-        seeds = placement.put(np.array(members.seeds), by_seed)
+        seeds = placement.put(np.array(members.seeds, np.uint32), by_seed)
         return jax.jit(jax.vmap(jax.random.key), out_shardings=seeds.sharding)(seeds)
 
     varied = place(members.varied)

@@ -207,7 +207,9 @@ def test_a_measure_leaves_rows_that_can_be_compared(tmp_path, monkeypatch, capsy
     page, out = tmp_path / "page.md", tmp_path / "tiny.json"
     page.write_text("before\n<!-- tiny -->\n<!-- /tiny -->\nafter\n")
     monkeypatch.setattr(sys, "argv", ["tiny", "--out", str(out), "--page", str(page)])
-    take("tiny", {"tiny": tiny}, "Tiny.")
+    with pytest.raises(SystemExit) as stop:
+        take("tiny", {"tiny": tiny}, "Tiny.")
+    assert stop.value.code == 0
     rows = comparison.read_rows(out)
     assert rows["sleep"]["measure"] == "tiny" and rows["sleep"]["seconds"] > 0.003
     assert len(rows["sleep"]["samples"]) == 3 and rows["sleep"]["value"] >= 0.001

@@ -86,7 +86,7 @@ def test_a_replay_that_memory_cannot_hold_is_refused(monkeypatch, capsys):
         (["--env=Pendulum-v1"], "discrete actions"),
         (["--dqn.num-return-steps=50", "--dqn.capacity=100", "--dqn.warmup-steps=10"], "try capacity = 520"),
         (["--network=image"], "network 'image' needs observations"),
-        (["--eval-episodes=0"], "eval_episodes = 0 must be at least 1"),
+        (["--eval-episodes=0"], "--eval-episodes is 0; it must be at least 1"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_exit_code_2(options, sentence, capsys, tmp_path, monkeypatch):

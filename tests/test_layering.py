@@ -7,9 +7,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HOST = {
-    "arguments", "checkpoint", "cli", "cores", "device_choice", "doctor", "errors", "figures", "files",
-    "hosts", "interrupt", "lock", "logging", "loop", "manifest", "options", "plots", "population", "printing",
-    "repair", "report", "resume", "runs", "runtime", "serialization", "session", "sweep", "textfiles",
+    "arguments", "building", "checkpoint", "cli", "cores", "device_choice", "doctor", "errors", "figures",
+    "files", "hosts", "interrupt", "limits", "lock", "logging", "loop", "manifest", "options", "plots",
+    "population", "printing", "repair", "report", "resume", "runs", "runtime", "serialization", "session",
+    "sweep", "textfiles",
 }  # fmt: skip
 LIBRARIES_OF_THE_HOST = {"time", "rich", "wandb", "tensorboardX", "matplotlib", "orbax", "imageio", "PIL"}
 

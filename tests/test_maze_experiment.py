@@ -82,17 +82,17 @@ def leaves(run_dir):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--env.size=8"], "size = 8 must be odd and at least 5; try 9"),
-        (["--env.size=3"], "size = 3 must be odd and at least 5; try 5"),
+        (["--env.size=8"], "--env.size is 8; it must be odd and at least 5; try 9"),
+        (["--env.size=3"], "--env.size is 3; it must be odd and at least 5; try 5"),
         (["--env.distance=1.5"], "distance"),
-        (["--env.observation=patch", "--env.patch-size=31"], "patch_size = 31 is larger than useful"),
+        (["--env.observation=patch", "--env.patch-size=31"], "--env.patch-size 31 is larger than useful"),
         (["--env.observation=patch", "--network=recurrent"], "recurrent"),
         (["--curriculum.name=plr", "--curriculum.candidate-share=0"], "leaves 0 of"),
         (["--curriculum.name=plr", "--curriculum.score=learnability"], "episodes_per_score"),
         (["--curriculum.name=plr", "--ppo.group-size=4"], "PPO with group_size = 4 has no values of states"),
         (["--env.novelty=0.9"], "try novelty = 0.5"),
         (["--curriculum.name=lottery"], "--curriculum.name takes"),
-        (["--eval-mazes=0"], "eval_mazes = 0 must be at least 1"),
+        (["--eval-mazes=0"], "--eval-mazes is 0; it must be at least 1"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_exit_code_2(options, sentence, capsys, tmp_path, monkeypatch):

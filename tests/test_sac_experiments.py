@@ -59,10 +59,10 @@ def test_ppo_trains_on_any_environment_and_deals_its_seeds_out(tmp_path):
     ("script", "options", "sentence"),
     [
         (sac, ["--env=Pendulum"], "there is no environment 'Pendulum'; try Pendulum-v1"),
-        (sac, ["--sac.num-envs=0"], "num_envs = 0 must be at least 1"),
-        (sac, ["--sac.warmup-steps=0"], "warmup_steps = 0 must lie between"),
+        (sac, ["--sac.num-envs=0"], "--sac.num-envs is 0; it must be at least 1"),
+        (sac, ["--sac.warmup-steps=0"], "--sac.warmup-steps is 0; it must lie between"),
         (ppo, ["--env=CartPole-v1", "--network=attention"], "needs observations made of tokens"),
-        (sac_bikkle, ["--net.head-width=0"], "head_width = 0 leaves critics no layer"),
+        (sac_bikkle, ["--net.head-width=0"], "--net.head-width 0 leaves critics no layer"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_exit_code_2(

@@ -1,6 +1,6 @@
 """The Bikkle arena: its dynamics, observations, gaze, protocols, scripted players and pictures."""
 
-from envs.bikkle.environment import Bikkle
+from envs.bikkle.environment import Bikkle, BikkleFlat, BikkleImage
 from envs.bikkle.params import BikkleParams, check
 from envs.bikkle.protocols import GAZES, PROTOCOLS, Protocol, protocol_params
 from envs.bikkle.state import BikkleState
@@ -9,6 +9,8 @@ __all__ = [
     "GAZES",
     "PROTOCOLS",
     "Bikkle",
+    "BikkleFlat",
+    "BikkleImage",
     "BikkleParams",
     "BikkleState",
     "Protocol",

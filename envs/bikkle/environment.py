@@ -199,3 +199,18 @@ class Bikkle:
             angle = 2.0 * jnp.pi * (action[0] - jnp.floor(action[0])) - jnp.pi
             direction = jnp.stack([jnp.cos(angle), jnp.sin(angle)])
         return jnp.clip(agent + params.max_step * direction, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class BikkleFlat(Bikkle):
+    """The arena as a vector, for networks that take one."""
+
+    observation: str = "flat"
+
+
+@dataclass(frozen=True)
+class BikkleImage(Bikkle):
+    """The arena as a picture of 16 x 16 cells, for convolutions; it is drawn anew in each step."""
+
+    observation: str = "image"
+    image_size: int = 16

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import tyro
 from flax import struct
 
+from purerl.ranges import Unlimited
 from purerl.replay import check_event_share
 
 
@@ -48,7 +49,7 @@ class DQNConfig:
     """Step size at the end of training; linear in between."""
     gamma: float = 0.99
     """Discount, in [0, 1]."""
-    huber_delta: float = 1.0
+    huber_delta: Unlimited = 1.0
     """Error from which on the loss is linear; inf for half the squared error."""
     target_every: int = 200
     """Gradient steps between two moves of the target network, which happen at the end of a round."""
@@ -66,7 +67,7 @@ class DQNConfig:
     """Exponent of the error in a priority, in [0, 1]."""
     weight_exponent: float = 0.4
     """Exponent of the importance weights at the start, in [0, 1]; it rises to 1, linearly."""
-    max_grad_norm: float = 10.0
+    max_grad_norm: Unlimited = 10.0
     """Global norm to which gradients are clipped; inf for no limit."""
     adam_epsilon: float = 1e-5
     """Added to the denominator of Adam."""

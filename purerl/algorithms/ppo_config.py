@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 import tyro
 from flax import struct
 
+from purerl.ranges import Unlimited
+
 
 @struct.dataclass
 class PPOConfig:
@@ -48,13 +50,13 @@ class PPOConfig:
     """Decay of the advantage estimator, in [0, 1]."""
     clip: float = 0.2
     """How far the probability ratio may move in one update."""
-    value_clip: float = float("inf")
+    value_clip: Unlimited = float("inf")
     """How far the critic may move in one update; inf for no limit."""
     value_coefficient: float = 0.5
     """Weight of the critic's loss."""
     entropy_coefficient: float = 0.0
     """Weight of the entropy bonus."""
-    max_grad_norm: float = 0.5
+    max_grad_norm: Unlimited = 0.5
     """Global norm to which gradients are clipped; inf for no limit."""
     adam_epsilon: float = 1e-5
     """Added to the denominator of Adam."""

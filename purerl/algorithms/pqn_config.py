@@ -5,6 +5,8 @@ from typing import Annotated, Any
 import tyro
 from flax import struct
 
+from purerl.ranges import Unlimited
+
 
 @struct.dataclass
 class PQNConfig:
@@ -33,7 +35,7 @@ class PQNConfig:
     """Discount, in [0, 1]."""
     return_lambda: float = 0.65
     """Decay of the lambda-return, in [0, 1]: 0 bootstraps after each step, 1 at the end of the rollout."""
-    huber_delta: float = float("inf")
+    huber_delta: Unlimited = float("inf")
     """Error from which on the loss is linear; inf for half the squared error."""
     epsilon: float = 1.0
     """Share of random actions at the start."""
@@ -43,7 +45,7 @@ class PQNConfig:
     """Share of training in which the share of random actions falls, linearly."""
     epsilon_spread: float = 0.0
     """How much less the last environment explores than the first: exponents rise from 1 to 1 + this."""
-    max_grad_norm: float = 10.0
+    max_grad_norm: Unlimited = 10.0
     """Global norm to which gradients are clipped; inf for no limit."""
     total_updates: Annotated[int, tyro.conf.Suppress] = 1
     """Updates in the whole run, for the schedules; set by the program."""

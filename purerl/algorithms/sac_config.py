@@ -6,6 +6,7 @@ import numpy as np
 import tyro
 from flax import struct
 
+from purerl.ranges import Unlimited
 from purerl.replay import check_event_share
 
 
@@ -51,7 +52,7 @@ class SACConfig:
     """Discount, in [0, 1]."""
     target_rate: float = 0.005
     """Share of the way that the target network goes towards the network in each gradient step, in (0, 1]."""
-    max_grad_norm: float = float("inf")
+    max_grad_norm: Unlimited = float("inf")
     """Global norm to which gradients are clipped; inf for no limit."""
     adam_epsilon: float = 1e-8
     """Added to the denominator of Adam."""

@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from purerl.figures import GRID, INK, PALE, QUIET, STRONG
+from purerl.figures import GRID, INK, PALE, QUIET, STRONG, save
 from purerl.logging.progress import short
 from purerl.logging.rules import RULES
 from purerl.plots import draw_band, style_of_metric, values_of
@@ -127,7 +126,7 @@ def plot_diagnostics(
     figure.text(
         0.02, 0.1 / height, "\n".join(text), fontsize=8.5, color=STRONG if alarms else PALE, va="bottom"
     )
-    FigureCanvasAgg(figure).print_png(path)
+    save(figure, path)
 
 
 def _rows(known: dict[str, Any]) -> list[tuple[str, list[Panel]]]:

@@ -17,7 +17,8 @@ def failed_seeds(lines: Sequence[Mapping[str, Any]]) -> list[int]:
     A seed fails once and for all, so the last line names every one. Where no episode has ended, nothing has
     failed.
     """
-    return list(lines[-1].get("failed_seeds") or []) if lines else []
+    found = lines[-1].get("failed_seeds") if lines else None
+    return list(found) if isinstance(found, list | tuple) else []
 
 
 def weights_of(lines: Sequence[Mapping[str, Any]], metric: str, num_seeds: int) -> np.ndarray:

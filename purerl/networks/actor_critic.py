@@ -244,6 +244,9 @@ def check_network(env: Any, params: Any, name: NetworkName, config: NetworkConfi
     for field in ("width", "num_heads", "feed_forward", "num_layers", "channels", "num_blocks"):
         if getattr(config, field) < 1:
             raise ValueError(f"{field} = {getattr(config, field)} must be at least 1")
+    for field in ("head_width", "num_iterations", "num_maps", "num_self_layers", "num_summary_layers"):
+        if getattr(config, field) < 0:
+            raise ValueError(f"{field} = {getattr(config, field)} must be 0 or more")
     if config.initial_std <= 0:
         raise ValueError(f"initial_std = {config.initial_std} must be above 0")
     if name == "attention" and config.width % config.num_heads:
@@ -252,9 +255,6 @@ def check_network(env: Any, params: Any, name: NetworkName, config: NetworkConfi
         raise ValueError(
             "num_self_layers and num_summary_layers are both 0; attention needs at least one layer"
         )
-    for field in ("head_width", "num_iterations", "num_maps"):
-        if getattr(config, field) < 0:
-            raise ValueError(f"{field} = {getattr(config, field)} must be 0 or more")
     space = env.observation_space(params)
     views = (space.actor, space.critic) if isinstance(space, TwoViews) else (space,)
     if len(views) > 1 and config.shared_encoder:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from purerl import limits, runs
 from purerl.errors import UserError
 from purerl.population.evolution import PopulationOptions
 from purerl.runs import RunOptions
@@ -11,6 +12,9 @@ from purerl.sweep.space import Choice, Space
 
 def check_options(options: PopulationOptions, config: RunOptions) -> None:
     """Raises UserError where a population cannot be trained so."""
+    limits.check(options)
+    limits.check(config)
+    runs.check_options(config)
     within = {
         "num_members": options.num_members >= 2,
         "exploit_every": options.exploit_every >= 1,
@@ -33,6 +37,7 @@ def check_options(options: PopulationOptions, config: RunOptions) -> None:
         if not is_within:
             value = getattr(options, name)
             raise UserError(f"--{name.replace('_', '-')} is {value}; it must be {ranges[name]}")
+    runs.check_seeds(config.seed, options.num_members, "--num-members")
     if config.num_seeds != 1:
         raise UserError(
             "--num-seeds has no meaning here: each member has a seed of its own; use --num-members"

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from purerl.metrics import Packed, pack, unpack
+from purerl.ranges import Runs, Seed
 from purerl.sweep.space import LogUniform, Uniform
 from purerl.types import Mean, PyTree, TrainState
 
@@ -33,7 +34,7 @@ _REMEMBERED = 1e-6
 class PopulationOptions:
     """How a population is trained."""
 
-    num_members: int = 16
+    num_members: Runs = 16
     """Members that train side by side."""
     exploit_every: int = 5
     """Chunks between two selections; a run has about fifty chunks."""
@@ -45,10 +46,10 @@ class PopulationOptions:
     """Share of the range of a change in a linear range, in (0, 1]."""
     resample: float = 0.0
     """Probability that a copy draws a hyperparameter afresh instead, in [0, 1]."""
-    sample_seed: int = 0
+    sample_seed: Seed = 0
     """Seed of the first hyperparameters, and of selection; those of training are --seed and those that
     follow it."""
-    width: int = 0
+    width: Runs = 0
     """Runs that are computed side by side; 0 measures what is fastest here."""
     score_episodes: int = 20
     """Episodes of the greedy policy that members are ranked by at each selection, and five times as many at

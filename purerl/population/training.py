@@ -100,7 +100,6 @@ def train_population(
         UserError: a member cannot be run, or the run was stopped.
     """
     options, console = options or PopulationOptions(), console or hosts.console()
-    runs.check_options(config)
     check_options(options, config)
     known = typed(space, type(config))
     check_space(known)

@@ -15,6 +15,7 @@ import tyro
 from purerl import arguments, cli
 from purerl.report.comparing import ScoredBy
 from purerl.report.page import write_report
+from purerl.report.plain_files import printable
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def _main() -> None:
     request = arguments.parse_alone(Request, __doc__ or "")
     skipped = write_report(request.run_dirs, request.out, request.metric, request.threshold, request.scores)
     for path, reason in skipped:
-        print(f"left out: {path}: {reason}")
+        print(printable(f"left out: {path}: {reason}"))
     print(f"saved {request.out / 'report.html'}")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from purerl import serialization
 from purerl.logging import scoring
+from purerl.report.plain_files import printable
 from purerl.report.reading import Run, Skipped
 from purerl.runs import HOST_OPTIONS
 
@@ -205,8 +206,8 @@ def _labels(firsts: Sequence[Run], options: dict[str, list[str | None]]) -> list
         ]
         if len(set(labels)) == len(labels):
             return labels
-    names = [run.path.name for run in firsts]
-    return names if len(set(names)) == len(names) else [str(run.path) for run in firsts]
+    names = [printable(run.path.name) for run in firsts]
+    return names if len(set(names)) == len(names) else [printable(str(run.path)) for run in firsts]
 
 
 def group_of(label: str, members: Sequence[Run], metric: str, skipped: list[Skipped]) -> Group:
@@ -245,5 +246,5 @@ def group_of(label: str, members: Sequence[Run], metric: str, skipped: list[Skip
 
 
 def relative(path: Path) -> str:
-    """A path as short as it can be said from here."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    """A path as short as it can be said from here, in letters that can be printed."""
+    return printable(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))

@@ -29,6 +29,14 @@ td.warning { color: #d1495b; }
 """
 
 
+_WARNING = "\0"
+
+
+def warning(text: str) -> str:
+    """The text of a cell that is set as a warning."""
+    return _WARNING + text
+
+
 def document(title: str, lead: str, sections: Sequence[str]) -> str:
     """A whole page."""
     return (
@@ -46,16 +54,16 @@ def element(tag: str, text: str) -> str:
 
 def picture(file: Path, name: str, caption: str) -> str:
     """A PNG, embedded."""
-    return _figure(file, "png", name, caption)
+    return _figure(file.read_bytes(), "png", name, caption)
 
 
-def film(file: Path, caption: str) -> str:
+def film(content: bytes, caption: str) -> str:
     """A GIF, embedded."""
-    return _figure(file, "gif", caption, caption)
+    return _figure(content, "gif", caption, caption)
 
 
-def _figure(file: Path, kind: str, name: str, caption: str) -> str:
-    content = base64.b64encode(file.read_bytes()).decode()
+def _figure(picture: bytes, kind: str, name: str, caption: str) -> str:
+    content = base64.b64encode(picture).decode()
     return (
         f'<figure><img alt="{escape(name)}" src="data:image/{kind};base64,{content}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
@@ -67,7 +75,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], num_texts: int =
 
     Args:
         header: names of the columns.
-        rows: cells; those that begin with "!" are set as warnings.
+        rows: cells; what `warning` returns is set as one.
         num_texts: columns, from the left, that are words; the others are numbers, set to the right.
     """
     kind = lambda column: "" if column < num_texts else ' class="number"'  # noqa: E731
@@ -80,6 +88,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], num_texts: int =
 
 
 def _cell(text: str, kind: str) -> str:
-    if text.startswith("!"):
+    if text.startswith(_WARNING):
         return f'<td class="warning">{escape(text[1:])}</td>'
     return f"<td{kind}>{escape(text)}</td>"

@@ -9,6 +9,7 @@ from purerl.errors import TrainingError, UserError, one_line
 from purerl.report import pictures, tables
 from purerl.report.comparing import ScoredBy, Task, compare, relative
 from purerl.report.html import document, element, film, picture
+from purerl.report.plain_files import printable
 from purerl.report.reading import Skipped, read_runs
 from purerl.report.scores import default_threshold, final_scores, improvements, time_to
 
@@ -33,6 +34,7 @@ _REACHED = (
     "The first chunk in which the curve of a seed reaches the threshold; median over seeds with its 95 % "
     "bootstrap interval. Seconds are of training, of all seeds of a run together."
 )
+_LONGEST_STEM = 60
 
 
 def write_report(
@@ -87,7 +89,7 @@ def write_report(
 
 
 def _section(task: Task, out: Path, threshold: float) -> Iterator[str]:
-    stem = re.sub(r"[^\w.-]+", "-", task.name.lower()).strip("-")
+    stem = re.sub(r"[^\w.-]+", "-", task.name.lower()).strip("-")[:_LONGEST_STEM] or "task"
     scores, reached = final_scores(task), time_to(task, threshold)
     comparisons = improvements(scores)
     yield element("h2", task.name)
@@ -115,4 +117,8 @@ def _section(task: Task, out: Path, threshold: float) -> Iterator[str]:
     films = [(run, run.film) for group in task.groups for run in group.runs if run.film]
     if films:
         yield element("h3", "Episodes")
-        yield '<div class="films">' + "".join(film(file, run.path.name) for run, file in films) + "</div>"
+        yield (
+            '<div class="films">'
+            + "".join(film(content, printable(run.path.name)) for run, content in films)
+            + "</div>"
+        )

@@ -1,6 +1,5 @@
 """Run directories as they are found: whole, unfinished or damaged; what cannot be used is named."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,10 +9,14 @@ import numpy as np
 from purerl import runs
 from purerl.errors import one_line
 from purerl.logging import scoring
+from purerl.report.plain_files import UnusableError, parse, printable, read_bytes
+from purerl.report.summaries import is_seed, usable
 
 MEMBERS = "members"
 """Folder of a sweep in which each member is a run directory."""
-_LARGEST_FILM = 8 * 2**20
+_LARGEST_FILM, _LARGEST_OBJECT, _LARGEST_LINES = 8 * 2**20, 16 * 2**20, 256 * 2**20
+_MOST_STEPS, _MOST_CHUNKS = 10**15, 10**6
+_LARGEST_VALUE = 3.4e38  # as programs have it; more would overflow in what is computed of it
 
 
 class Run(NamedTuple):
@@ -31,7 +34,7 @@ class Run(NamedTuple):
         evaluated: score of each seed in the evaluation after training, [S]; NaN without one.
         seconds: of training of all seeds together, up to each chunk, [C]; NaN from where they are not known.
         summary: of `summary.json`; empty where it is lost.
-        film: a GIF, if there is one.
+        film: content of a GIF, if there is one.
     """
 
     path: Path
@@ -45,7 +48,7 @@ class Run(NamedTuple):
     evaluated: np.ndarray
     seconds: np.ndarray
     summary: dict[str, Any]
-    film: Path | None
+    film: bytes | None
 
     @property
     def finished(self) -> bool:
@@ -72,22 +75,29 @@ def read_runs(directories: Sequence[Path]) -> tuple[list[Run], list[Skipped]]:
     found: list[Run] = []
     skipped: list[Skipped] = []
     seen = set()
-    for directory in _with_members(directories):
+    skip = lambda path, reason: skipped.append(Skipped(path, printable(reason)))  # noqa: E731
+    for directory in _with_members(directories, skip):
         if directory.resolve() in seen:
-            skipped.append(Skipped(directory, "named twice"))
+            skip(directory, "named twice")
             continue
         seen.add(directory.resolve())
-        skip = lambda path, reason: skipped.append(Skipped(path, reason))  # noqa: E731
         run = _read(directory, skip)
         if run is not None:
             found.append(run)
     return found, skipped
 
 
-def _with_members(directories: Sequence[Path]) -> Iterator[Path]:
+def _with_members(directories: Sequence[Path], skip: Callable[[Path, str], None]) -> Iterator[Path]:
     for directory in directories:
         members = directory / MEMBERS
-        yield from sorted(members.iterdir()) if members.is_dir() else [directory]
+        if members.is_symlink():
+            skip(members, "is a link, which is not followed")
+            continue
+        for member in sorted(members.iterdir()) if members.is_dir() else [directory]:
+            if member is not directory and member.is_symlink():
+                skip(member, "is a link, which is not followed")
+            else:
+                yield member
 
 
 def _read(directory: Path, skip: Callable[[Path, str], None]) -> Run | None:
@@ -103,8 +113,12 @@ def _read(directory: Path, skip: Callable[[Path, str], None]) -> Run | None:
     config = saved.get("config", {})
     num_seeds = len(next(iter(lines[0]["metrics"].values())))
     first = config.get("seed", 0)
-    seeds = tuple(summary.get("seeds") or range(first, first + num_seeds))
     failed = scoring.failed_seeds(lines)
+    first = first if is_seed(first) else 0
+    summary, wrong = usable(summary)
+    seeds = tuple(summary.get("seeds") or range(first, first + num_seeds))
+    if wrong:
+        skip(directory / runs.SUMMARY_FILE, f"is damaged: {', '.join(wrong)} left out")
     return Run(
         path=directory,
         experiment=str(saved.get("experiment", "unknown")),
@@ -123,10 +137,10 @@ def _read(directory: Path, skip: Callable[[Path, str], None]) -> Run | None:
 
 def _read_object(file: Path, skip: Callable[[Path, str], None]) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text())
-    except FileNotFoundError:
-        skip(file, "is missing")
-    except (OSError, ValueError) as error:
+        content = parse(read_bytes(file, _LARGEST_OBJECT).decode())
+    except UnusableError as error:
+        skip(file, str(error))
+    except ValueError as error:
         skip(file, f"is damaged: {one_line(error)}")
     else:
         if isinstance(content, dict) and isinstance(content.get("config", {}), dict):
@@ -139,14 +153,14 @@ def _whole_lines(
     file: Path, is_whole: Callable[[Any], bool], skip: Callable[[Path, str], None]
 ) -> Iterator[dict[str, Any]]:
     try:
-        texts = file.read_text(errors="replace").splitlines()
-    except OSError as error:
-        skip(file, "is missing" if isinstance(error, FileNotFoundError) else one_line(error))
+        texts = read_bytes(file, _LARGEST_LINES).decode(errors="replace").splitlines()
+    except UnusableError as error:
+        skip(file, str(error))
         return
     damaged = []
     for number, text in enumerate(texts, 1):
         try:
-            line = json.loads(text)
+            line = parse(text)
         except ValueError:
             line = None
         if is_whole(line):
@@ -160,16 +174,29 @@ def _whole_lines(
 
 
 def _is_metrics_line(line: Any) -> bool:
-    if not isinstance(line, dict) or not isinstance(line.get("env_steps"), int) or "chunk" not in line:
+    if not isinstance(line, dict) or not _is_chunk(line.get("chunk")):
         return False
-    values = line.get("metrics")
+    steps, values = line.get("env_steps"), line.get("metrics")
+    if not isinstance(steps, int) or not 0 <= steps <= _MOST_STEPS:
+        return False
     if not isinstance(values, dict) or not values:
         return False
-    number = int | float | None
     return all(
-        isinstance(seeds, list) and seeds and all(isinstance(value, number) for value in seeds)
+        isinstance(seeds, list) and seeds and all(value is None or _is_number(value) for value in seeds)
         for seeds in values.values()
     )
+
+
+def _is_timing_line(line: Any) -> bool:
+    return isinstance(line, dict) and _is_chunk(line.get("chunk")) and _is_number(line.get("seconds"))
+
+
+def _is_chunk(value: Any) -> bool:
+    return isinstance(value, int) and 1 <= value <= _MOST_CHUNKS
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not abs(value) > _LARGEST_VALUE
 
 
 def _columns(lines: Sequence[dict[str, Any]], num_seeds: int) -> dict[str, np.ndarray]:
@@ -187,10 +214,8 @@ def _seconds(
     directory: Path, lines: Sequence[dict[str, Any]], skip: Callable[[Path, str], None]
 ) -> np.ndarray:
     """Seconds up to each chunk; NaN from the first chunk on whose time is not known."""
-    is_whole = lambda line: isinstance(line, dict) and {"chunk", "seconds"} <= set(line)  # noqa: E731
-    times = {
-        line["chunk"]: line["seconds"] for line in _whole_lines(directory / runs.TIMING_FILE, is_whole, skip)
-    }
+    found = _whole_lines(directory / runs.TIMING_FILE, _is_timing_line, skip)
+    times = {line["chunk"]: line["seconds"] for line in found}
     last = max(line["chunk"] for line in lines)
     elapsed = np.cumsum([times.get(chunk, np.nan) for chunk in range(1, last + 1)])
     return elapsed[[line["chunk"] - 1 for line in lines]]
@@ -201,13 +226,14 @@ def _evaluated(summary: dict[str, Any], num_seeds: int) -> np.ndarray:
     return found if found is not None and found.shape == (num_seeds,) else np.full(num_seeds, np.nan)
 
 
-def _film(directory: Path, skip: Callable[[Path, str], None]) -> Path | None:
+def _film(directory: Path, skip: Callable[[Path, str], None]) -> bytes | None:
     for file in sorted(directory.glob("*.gif")):
-        content = file.read_bytes()
-        if not (content.startswith(b"GIF8") and content.endswith(b";")):
-            skip(file, "is damaged: not a whole GIF")
-        elif len(content) > _LARGEST_FILM:
-            skip(file, f"has {len(content) >> 20} MiB, too much for a page")
-        else:
-            return file
+        try:
+            content = read_bytes(file, _LARGEST_FILM)
+        except UnusableError as error:
+            skip(file, str(error))
+            continue
+        if content.startswith(b"GIF8") and content.endswith(b";"):
+            return content
+        skip(file, "is damaged: not a whole GIF")
     return None

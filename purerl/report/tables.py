@@ -7,7 +7,7 @@ import numpy as np
 
 from purerl.logging.progress import short
 from purerl.report.comparing import Task, relative
-from purerl.report.html import element, table
+from purerl.report.html import element, table, warning
 from purerl.report.reading import Run, Skipped
 from purerl.report.scores import (
     Interval,
@@ -36,7 +36,7 @@ def scores(found: Sequence[Score]) -> str:
             else [_NONE] * 2
         )
         rows.append(
-            [score.label, "!" + ", ".join(notes), str(score.per_seed.size), *_cells(score.mean), *spread]
+            [score.label, warning(", ".join(notes)), str(score.per_seed.size), *_cells(score.mean), *spread]
         )
     header = ["", "", "seeds", "interquartile mean", "95 % interval", "lowest", "highest"]
     return table(header, rows, num_texts=2)
@@ -95,7 +95,7 @@ def machines(found: Sequence[Run]) -> str:
                 relative(run.path),
                 ", ".join(filter(None, [summary.get("device"), machine.get("cpu")])) or _NONE,
                 ", ".join(versions) or _NONE,
-                "!" + "; ".join(dict.fromkeys(notes)),
+                warning("; ".join(dict.fromkeys(notes))),
                 str(len(run.seeds)),
                 short(run.steps[-1]),
                 _known(summary.get("compile_seconds"), _seconds),

@@ -1,13 +1,16 @@
 """The command line of sweeps: the experiment's own, and what is to be varied."""
 
+import dataclasses
 import importlib.util
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from purerl import arguments
-from purerl.errors import UserError
+from purerl import arguments, limits
+from purerl.errors import UserError, one_line
+from purerl.runs import RunOptions
 from purerl.sweep.space import Values, parse_values
 
 _PREFIX = "--sweep."
@@ -58,6 +61,7 @@ def read_command(options_class: type[Any], description: str, argv: Sequence[str]
 def check_resumed(command: Command) -> None:
     """Raises UserError where a sweep that is resumed is given options that it has already."""
     changed = command.config != type(command.config)()
+    changed |= dataclasses.replace(command.options, resume=None) != type(command.options)()
     if command.space or changed:
         raise UserError("--resume takes no other option: the sweep keeps its own; leave them out")
 
@@ -66,8 +70,9 @@ def load_experiment(script: Path) -> tuple[type[Any], Any]:
     """The class `Config` and the function `build` of an experiment, found by its file.
 
     Raises:
-        UserError: there is no such file, or it has no such names.
+        UserError: there is no such file, it cannot be loaded, or it has no such names.
     """
+    limits.check_path("the experiment", script)
     if not script.is_file():
         raise UserError(f"{script} does not exist; name the file of an experiment, as experiments/ppo.py")
     folder = str(script.resolve().parent)
@@ -77,11 +82,32 @@ def load_experiment(script: Path) -> tuple[type[Any], Any]:
     if spec is None or spec.loader is None:
         raise UserError(f"{script} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(script.stem)
     sys.modules[script.stem] = module  # where dataclasses look for their annotations
-    spec.loader.exec_module(module)
-    if not hasattr(module, "Config") or not hasattr(module, "build"):
-        raise UserError(f"{script} is no experiment: it has no Config and build")
-    return module.Config, module.build
+    try:
+        spec.loader.exec_module(module)
+        config_class, build = getattr(module, "Config", None), getattr(module, "build", None)
+        if isinstance(config_class, type):
+            config_class()
+    except (Exception, SystemExit) as error:
+        del sys.modules[script.stem]
+        if before is not None:
+            sys.modules[script.stem] = before
+        raise UserError(f"{script} {_why_not(error, script)}") from error
+    if not (isinstance(config_class, type) and issubclass(config_class, RunOptions) and callable(build)):
+        raise UserError(f"{script} is no experiment: it has no Config on top of RunOptions, or no build")
+    return config_class, build
+
+
+def _why_not(error: BaseException, script: Path) -> str:
+    """What is wrong with the file of an experiment, and in which of its lines."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(script)]
+    if isinstance(error, SyntaxError) and error.filename == str(script):
+        lines = [error.lineno]
+    where = f" in line {lines[-1]}" if lines and lines[-1] else ""
+    what = error.msg if isinstance(error, SyntaxError) else one_line(error)
+    return f"cannot be loaded: {type(error).__name__}{where}{': ' * bool(what)}{what}"
 
 
 def _split(tokens: Sequence[str]) -> tuple[dict[str, Values], list[str]]:

@@ -11,7 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from purerl import arguments
+from purerl.building import build_experiment
 from purerl.errors import UserError, one_line
+from purerl.ranges import Runs, Seed
 from purerl.runs import Experiment, RunOptions
 from purerl.sweep.space import Choice, SamplerName, Setting, Space, check_values, label
 from purerl.train import Members, name_of
@@ -19,20 +21,24 @@ from purerl.train import Members, name_of
 Build = Callable[[Any], Experiment]
 
 
+_COMMON = {field.name for field in dataclasses.fields(RunOptions)} | {"resume", "eval_only"}
+"""Options of a run: a sweep has one for all of its members."""
+
+
 @dataclass(frozen=True)
 class SweepOptions:
     """How a sweep is made."""
 
-    num_members: int = 0
+    num_members: Runs = 0
     """How many settings to draw; a grid has as many as it has points."""
     sampler: SamplerName = "auto"
     """How settings are drawn: every point of the grid, at random, or evenly by a Sobol sequence; auto takes
     the grid where every option has points and no number of members is given, else Sobol."""
-    sample_seed: int = 0
+    sample_seed: Seed = 0
     """Seed of the settings that are drawn; those of training are --seed and those that follow it."""
-    width: int = 0
+    width: Runs = 0
     """Runs that are computed side by side; 0 measures what is fastest here."""
-    group_size: int = 0
+    group_size: Runs = 0
     """Members that are in memory together; 0 for as many as fit."""
     score_episodes: int = 100
     """Episodes of the greedy policy that each run is scored by at its end; 0: returns of training instead."""
@@ -68,6 +74,9 @@ def typed(space: Space, config_class: type[Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for raw_name, values in space.items():
         name = raw_name.replace("-", "_")
+        if name in _COMMON:
+            option = "--" + name.replace("_", "-")
+            raise UserError(f"--sweep.{raw_name}: {option} is the same for all members, give it so")
         check_values(raw_name, values)
         if isinstance(values, Choice):
             found[name] = Choice(tuple(_typed(config_class, name, value) for value in values.values))
@@ -121,8 +130,8 @@ def make_members(config: RunOptions, build: Build, settings: Sequence[Setting]) 
         for name, value in whole.items():
             chosen = put(chosen, name, value)
         try:
-            experiment = build(chosen)
-        except (ValueError, UserError) as error:
+            experiment = build_experiment(build, chosen)
+        except UserError as error:
             raise UserError(f"member {number} ({label(whole)}): {one_line(error)}") from error
         members.append(Member(number, whole, chosen, experiment))
     return members

@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from purerl.errors import UserError
+from purerl.limits import shown
+from purerl.ranges import MOST_RUNS
 
 SamplerName = Literal["auto", "grid", "random", "sobol"]
 
@@ -73,7 +75,11 @@ def parse_values(name: str, text: str) -> Values:
     """
     kind, *numbers = text.split(":")
     if not numbers:
-        return Choice(tuple(text.split(",")))
+        words = tuple(text.split(","))
+        for value in words:
+            if not value.strip() or any(word.startswith("--") or word == "-h" for word in value.split()):
+                raise UserError(f"--sweep.{name} takes VALUE,VALUE,..., and {shown(value)!r} is no value")
+        return Choice(words)
     ranges = {"log": LogUniform, "uniform": Uniform}
     try:
         if kind not in ranges or len(numbers) not in (2, 3):
@@ -81,7 +87,7 @@ def parse_values(name: str, text: str) -> Values:
         values = ranges[kind](float(numbers[0]), float(numbers[1]), int(numbers[2]) if numbers[2:] else 0)
     except ValueError:
         raise UserError(
-            f"--sweep.{name} takes log:LOW:HIGH, uniform:LOW:HIGH or VALUE,VALUE,..., not {text!r}"
+            f"--sweep.{name} takes log:LOW:HIGH, uniform:LOW:HIGH or VALUE,VALUE,..., not {shown(text)!r}"
         ) from None
     check_values(name, values)
     return values
@@ -99,6 +105,10 @@ def check_values(name: str, values: Values) -> None:
         raise UserError(f"--sweep.{name} begins at {values.low}; a logarithmic range must be above 0")
     if values.num_points and values.num_points < 2:
         raise UserError(f"--sweep.{name} has {values.num_points} points; a grid takes 2 at least")
+    if values.num_points > MOST_RUNS:
+        raise UserError(
+            f"--sweep.{name} has {shown(values.num_points)} points; {MOST_RUNS} are the most of a sweep"
+        )
 
 
 def draw(space: Space, sampler: SamplerName, num_members: int, seed: int) -> list[Setting]:
@@ -115,6 +125,8 @@ def draw(space: Space, sampler: SamplerName, num_members: int, seed: int) -> lis
     Raises:
         UserError: the sampler does not fit the space.
     """
+    if num_members > MOST_RUNS:
+        raise UserError(f"--num-members is {shown(num_members)}; it must be at most {MOST_RUNS}")
     is_grid = all(values.num_points for values in space.values())
     if sampler == "auto":
         sampler = "grid" if is_grid and not num_members else "sobol"
@@ -140,6 +152,9 @@ def _grid(space: Space, num_members: int) -> list[Setting]:
     for name, values in space.items():
         if not values.num_points:
             raise UserError(f"--sweep.{name} has no number of points for a grid, as in log:1e-4:1e-2:5")
+    count = math.prod(values.num_points for values in space.values())
+    if count > MOST_RUNS:
+        raise UserError(f"the grid has {shown(count)} points; {MOST_RUNS} are the most of a sweep")
     rows = itertools.product(*(values.points() for values in space.values()))
     return [dict(zip(space, row, strict=True)) for row in rows]
 
@@ -149,6 +164,11 @@ def _sobol(num_dimensions: int, count: int, seed: int) -> np.ndarray:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a count that is no power of 2 is a little less even
+        if num_dimensions > qmc.Sobol.MAXDIM:
+            raise UserError(
+                f"{num_dimensions} options are swept; a Sobol sequence has {qmc.Sobol.MAXDIM} dimensions "
+                "at most, use --sampler random"
+            )
         return qmc.Sobol(num_dimensions, rng=np.random.default_rng(seed)).random(count)
 
 

@@ -18,6 +18,7 @@ from purerl import (
     files,
     hosts,
     interrupt,
+    limits,
     lock,
     placement,
     printing,
@@ -100,6 +101,8 @@ def sweep(
         UserError: a member cannot be run, or the sweep was stopped.
     """
     options = options or SweepOptions()
+    limits.check(options)
+    limits.check(config)
     runs.check_options(config)
     check_episodes(options.score_episodes)
     known = typed(space, type(config))

@@ -17,6 +17,7 @@ from flax import struct
 from purerl import cli, placement
 from purerl.errors import UserError
 from purerl.metrics import pack
+from purerl.ranges import Unlimited
 from purerl.runs import Experiment, RunOptions, Steps
 from purerl.types import Algorithm, Mean, TrainState
 
@@ -30,7 +31,7 @@ class FakeConfig:
 
     learning_rate: float = 1e-2
     """Step size of Adam, at least 0."""
-    max_grad_norm: float = float("inf")
+    max_grad_norm: Unlimited = float("inf")
     """Largest norm of the gradient."""
     num_envs: int = struct.field(default=4, pytree_node=False)
     """Environments side by side."""

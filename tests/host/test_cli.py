@@ -28,7 +28,7 @@ MISTAKES = {
     "--num-seeds 0": "--num-seeds is 0; it must be at least 1",
     "--total-steps 1.5": "--total-steps takes a whole number, not '1.5'",
     "--total-steps inf": "--total-steps takes a whole number, not 'inf'",
-    "--total-steps 161": "total_steps = 161 is not divisible by 8",
+    "--total-steps 161": "--total-steps 161 is not divisible by 8",
     "--algorithm.num-envs 1.5": "--algorithm.num-envs takes a whole number, not '1.5'",
     "--algorithm.learning-rate much": "--algorithm.learning-rate takes a number, not 'much'",
     "--algorithm.learning-rate -1": "--algorithm.learning-rate is -1.0; it must be at least 0",
