@@ -1,7 +1,6 @@
 """The command of every experiment: train, go on with a run, or evaluate one."""
 
 import dataclasses
-import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -90,10 +89,9 @@ def run_experiment(config: C, build: Build[C], console: Console | None = None) -
     experiment = build_experiment(build, config)
     config = _own(config, config.run_dir)
     console = console or hosts.console()
-    held = Console(file=io.StringIO(), quiet=console.quiet, width=10_000)
-    devices = device_choice.for_new(experiment, config, held, num_runs=config.num_seeds)
-    run_dir = runs.create(config, experiment, devices)
-    console.print(held.file.getvalue(), end="", highlight=False, soft_wrap=True)  # type: ignore[attr-defined]
+    choice = device_choice.for_new(experiment, config, num_runs=config.num_seeds)
+    run_dir = runs.create(config, experiment, choice.devices)
+    choice.say(console)
     return session.train(Session(experiment, config, run_dir, console), resumed=False)
 
 

@@ -6,27 +6,36 @@ It changes rounding, so it is written down, and whoever goes on with a run keeps
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 from rich.console import Console
 
-from purerl import cores, placement
+from purerl import cores, placement, printing
 from purerl.errors import UserError
 from purerl.platforms import on_cpu
 from purerl.runs import CONFIG_FILE, Experiment, RunOptions
 
 
-def for_new(experiment: Experiment, options: RunOptions, console: Console, num_runs: int) -> int:
-    """Chooses for what begins, says so, and has programs run on as many from now on.
+class Choice(NamedTuple):
+    """How many devices were chosen, and the sentence that says why; an empty one where that is plain."""
+
+    devices: int
+    sentence: str = ""
+
+    def say(self, console: Console) -> None:
+        """Prints the sentence, if there is one."""
+        if self.sentence:
+            printing.say(console, self.sentence)
+
+
+def for_new(experiment: Experiment, options: RunOptions, num_runs: int) -> Choice:
+    """Chooses for what begins, and has programs run on as many from now on.
 
     Args:
         experiment: one that is going to be trained.
         options: its options.
-        console: where to say it.
         num_runs: seeds, of all members.
-
-    Returns:
-        What was chosen.
 
     Raises:
         UserError: there are fewer devices than are asked for.
@@ -38,9 +47,8 @@ def for_new(experiment: Experiment, options: RunOptions, console: Console, num_r
         count, reason = _chosen(experiment, options, num_runs)
     there_are = len(jax.devices())
     placement.use(count if count < there_are else 0)
-    if there_are > 1 and reason:
-        console.print(f"using {count} of {there_are} devices, {reason}", highlight=False, soft_wrap=True)
-    return count
+    told = there_are > 1 and reason
+    return Choice(count, f"using {count} of {there_are} devices, {reason}" if told else "")
 
 
 def for_resumed(wanted: int, before: int) -> None:

@@ -14,7 +14,7 @@ class Lowered:
 
     def __init__(self, traced, programs):
         self.traced, self.programs = traced, programs
-        self.out_info = traced.out_info
+        self.out_info, self.jaxpr = traced.out_info, traced.jaxpr
 
     def lower(self):
         self.programs.append(self.traced.lower(lowering_platforms=("cuda",)).as_text())

@@ -46,12 +46,12 @@ def test_what_a_cpu_is_spared_and_a_gpu_is_not():
     assert platforms.seeds_side_by_side(8) == 1
     assert platforms.episodes_side_by_side(4) == 4
     assert platforms.episodes_side_by_side(1000) == 128
-    assert platforms.devices_share_threads() == (len(jax.devices()) > 1)
+    assert platforms.devices_share_threads(2) and not platforms.devices_share_threads(1)
     assert [platforms.turns_samples(number) for number in (1, 64, 65)] == [True, True, False]
     with platforms.tracing_for("cuda"):
         assert platforms.seeds_side_by_side(8) == 8
         assert platforms.episodes_side_by_side(1000) == 1000
-        assert not platforms.devices_share_threads()
+        assert not platforms.devices_share_threads(2)
         assert not platforms.takes_cpu_options()
         assert not platforms.turns_samples(1)
 

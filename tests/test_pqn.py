@@ -115,7 +115,7 @@ def test_a_picture_becomes_one_vector_however_its_pixels_are_typed():
     params = network.init(jax.random.key(1), pixels)
     assert network.apply(params, pixels).shape == (1, 5)
     np.testing.assert_array_equal(
-        network.apply(params, pixels), network.apply(params, pixels.astype(jnp.uint8))
+        network.apply(params, pixels), network.apply(params, 255 * pixels.astype(jnp.uint8))
     )
     # 3 x 3 windows of 4 channels without padding leave 8 x 8 pixels of 4 features: 256 inputs of the layer.
     assert params["params"]["encoder"]["MLP_0"]["Dense_0"]["kernel"].shape == (256, 8)

@@ -218,14 +218,20 @@ def test_the_target_network_goes_its_share_of_the_way():
     network = network_of(env)
     config = CONFIG.replace(env_params=params, num_gradient_steps=1, target_rate=0.25)
     replay = replay_of(config)
-    key = jax.random.key(0)
-    weights = network.init(key, jnp.zeros((1, 2)), jnp.zeros((1, 1)))
-    learner = init_learner(weights, config)
-    learner = learner.replace(target_params=jax.tree.map(jnp.zeros_like, weights))
-    remembered = replay.init(example_experience(env, params, network), 64, 8)
-    flat, unravel = flatten(learner)
-    after, _ = learn_from(network, unravel, replay, flat, remembered, key, jnp.float32(0.01), config, None)
-    after = unflatten(after, unravel)
+
+    @jax.jit
+    def step(key):
+        weights = network.init(key, jnp.zeros((1, 2)), jnp.zeros((1, 1)))
+        learner = init_learner(weights, config)
+        learner = learner.replace(target_params=jax.tree.map(jnp.zeros_like, weights))
+        remembered = replay.init(example_experience(env, params, network), 64, 8)
+        flat, unravel = flatten(learner)
+        after, _ = learn_from(
+            network, unravel, replay, flat, remembered, key, jnp.float32(0.01), config, None
+        )
+        return unflatten(after, unravel)
+
+    after = step(jax.random.key(0))
     expected = jax.tree.map(lambda leaf: 0.25 * leaf, after.params)
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), after.target_params, expected)
 

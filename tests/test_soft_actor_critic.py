@@ -17,9 +17,15 @@ def test_attention_reads_tokens_and_a_shared_encoder_learns_from_the_critics_alo
     env = Bikkle(2)
     config = SoftNetworkConfig(width=8, num_heads=2, head_width=16, shared_encoder=shared, layer_norm=True)
     network = make_soft_actor_critic(env, env.default_params, "attention", config)
-    observation = jax.vmap(env.reset_env, (0, None))(KEYS, env.default_params)[0]
-    params = network.init(jax.random.key(0), observation, jnp.zeros((3, 2)))
-    gradient = jax.grad(lambda p: network.apply(p, observation, method="policy").mean.sum())(params)
+
+    @jax.jit
+    def start_and_slope(keys):
+        observation = jax.vmap(env.reset_env, (0, None))(keys, env.default_params)[0]
+        params = network.init(jax.random.key(0), observation, jnp.zeros((3, 2)))
+        mean = lambda params: network.apply(params, observation, method="policy").mean.sum()  # noqa: E731
+        return params, jax.grad(mean)(params)
+
+    params, gradient = start_and_slope(KEYS)
     moved = {name for name, part in gradient["params"].items() if any(map(jnp.any, jax.tree.leaves(part)))}
     assert moved == {"actor_out", "actor_hidden"} | (set() if shared else {"actor_encoder"})
     assert ("actor_encoder" in params["params"]) != shared

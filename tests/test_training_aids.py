@@ -117,10 +117,16 @@ def test_a_group_that_ties_stays_without_advantage_beside_one_that_does_not():
     transitions = transitions_of(reward, ends, np.zeros_like(ends))
     zeros = jnp.zeros((2, 4))
     trace = LevelTrace(
-        slot=zeros.astype(jnp.int32), learnable=zeros == 0, ended=ends, solved=ends, episode_return=zeros
+        slot=zeros.astype(jnp.int32),
+        learnable=zeros == 0,
+        whole=zeros == 0,
+        ended=ends,
+        truncated=zeros > 0,
+        solved=ends,
+        reward=reward,
     )
     config = CONFIG.replace(group_size=2, gamma=1.0)
-    batch, *_ = prepare(transitions, trace, jnp.zeros(4), init_moments(), 1, config, None)
+    batch, *_ = prepare(transitions, trace, jnp.zeros(4), init_moments(), config, None)
     np.testing.assert_array_equal(batch.advantage[:, :2], 0.0)
     np.testing.assert_allclose(batch.advantage[0, 2:], [1.0, -1.0], rtol=1e-5)
 

@@ -44,7 +44,8 @@ def record(
 
     def step(state: MazeState, act_key: jax.Array) -> tuple[MazeState, MazeState]:
         observation = jax.vmap(env.observe, (0, None))(state, params)
-        action = fit_action(act(observation, act_key), env.action_space(params))
+        fit = jax.vmap(lambda action: fit_action(action, env.action_space(params)))
+        action = fit(act(observation, act_key))
         _, after, _, _, _ = jax.vmap(env.step_env, (None, 0, 0, None))(act_key, state, action, params)
         over = jnp.all(state.agent == state.goal, axis=1) | jax.vmap(env.is_truncated, (0, None))(
             state, params

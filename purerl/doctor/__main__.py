@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from purerl import arguments, cli
+from purerl import arguments, cli, hosts, printing
 from purerl.doctor.findings import Finding, all_findings
 from purerl.errors import TrainingError, one_line
 
@@ -55,6 +55,14 @@ def measured() -> list[Finding]:
 
 def show(findings: list[Finding], console: Console) -> None:
     """Prints a table of what was found, and below it what to do."""
+    console.print(table_of(findings))
+    for finding in findings:
+        if finding.advice:
+            printing.say(console, f"{finding.what}: {finding.advice}", style=_STYLES[finding.state])
+
+
+def table_of(findings: list[Finding]) -> Table:
+    """What was found, a row each."""
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0), show_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -62,12 +70,7 @@ def show(findings: list[Finding], console: Console) -> None:
     for finding in findings:
         state = Text(finding.state, style=_STYLES[finding.state])
         table.add_row(state, Text(finding.what), Text(finding.found))
-    console.print(table)
-    for finding in findings:
-        if finding.advice:
-            console.print(
-                Text(f"{finding.what}: {finding.advice}", style=_STYLES[finding.state]), soft_wrap=True
-            )
+    return table
 
 
 def examine(request: Request, console: Console) -> None:
@@ -86,4 +89,4 @@ def examine(request: Request, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    cli.answer(lambda: examine(arguments.parse_alone(Request, __doc__ or ""), Console()))
+    cli.answer(lambda: examine(arguments.parse_alone(Request, __doc__ or ""), hosts.console()))

@@ -48,7 +48,7 @@ def finish(
         "eval_of_best": files.plain(experiment.evaluate(learner, session.options.seed)),
     }
     summary = files.plain(summary)
-    files.write_json(run_dir / runs.SUMMARY_FILE, summary)
+    runs.write_summary(run_dir, summary)
     plot_curves(run_dir / "curves.png", lines)
     by_option = {name: rules.ranges[path] for path, name in names.items()}
     draw_schedules(run_dir / "schedules.png", read_lineage(run_dir), by_option, best, lines[-1]["env_steps"])

@@ -106,7 +106,8 @@ def train_population(
     settings = draw(known, "sobol", options.num_members, options.sample_seed)
     members = make_members(config, build, settings)
     check_explored(members, leaves_of(members, known))
-    devices = device_choice.for_new(members[0].experiment, config, console, num_runs=len(members))
+    choice = device_choice.for_new(members[0].experiment, config, num_runs=len(members))
+    choice.say(console)
     width = _measure(members, options, console)
     whole = dataclasses.replace(config, num_seeds=options.num_members)
     run_dir = runs.new_directory(whole, f"population-{members[0].experiment.name}")
@@ -120,7 +121,7 @@ def train_population(
         "settings": [serialization.encode(member.setting) for member in members],
     }
     write_sweep(run_dir / POPULATION_FILE, saved)
-    runs.write_config(run_dir, whole, members[0].experiment, devices)
+    runs.write_config(run_dir, whole, members[0].experiment, choice.devices)
     return resume(run_dir, type(config), build, console, script)
 
 

@@ -97,7 +97,7 @@ def train_group(group: Group, program: Program) -> None:
         scores = _score(group, outcome.state, last_words, say)
     for session, own in zip(group.sessions, scores, strict=True):
         summary = _summary(session, program) | summary_entry(own, group.score_episodes)
-        files.write_json(session.run_dir / runs.SUMMARY_FILE, files.plain(summary))
+        runs.write_summary(session.run_dir, files.plain(summary))
 
 
 def _score(
@@ -105,7 +105,7 @@ def _score(
 ) -> list[np.ndarray | None]:
     """Evaluates every run of every member; when it is stopped, the training is in the last checkpoint."""
     if group.score_episodes:
-        group.console.print(f"{group.label}: evaluating ...", highlight=False, soft_wrap=True)
+        printing.say(group.console, f"{group.label}: evaluating ...")
     try:
         with interrupt.noticed("stopping after this part of the evaluation", last_words, say, defer=False):
             return score_members(group.sessions, group.alike, state.learner, group.score_episodes)

@@ -115,9 +115,10 @@ def sweep(
     name = f"sweep-{members[0].experiment.name}"
     console = console or hosts.console()
     num_runs = len(members) * config.num_seeds
-    devices = device_choice.for_new(members[0].experiment, config, console, num_runs)
+    choice = device_choice.for_new(members[0].experiment, config, num_runs)
     run_dir = runs.new_directory(config, name)
-    layout = _lay_out(together, options, console) | {"devices": devices}
+    choice.say(console)
+    layout = _lay_out(together, options, console) | {"devices": choice.devices}
     swept = {name: as_text(values) for name, values in known.items()}
     saved = {
         "schema": SCHEMA_VERSION,

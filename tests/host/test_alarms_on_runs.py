@@ -84,9 +84,11 @@ FAULTS = [
     Fault("exploding gradient", {"max_grad_norm": np.inf}, {"gain": 1e4}),
     Fault("vanished gradient", {}, {"gain": 0.0}, critic=0.0),
     Fault("dead agent", {}, {"gain": 0.0}),
-    Fault("fallen return", {"learning_rate": 1e-3, "final_learning_rate": 3.0}, {}),
+    # Past a quarter of the run, steps have the wrong sign: what was learnt is surely unlearnt.
+    Fault("fallen return", {"learning_rate": 3e-3, "final_learning_rate": -1e-2}, {}),
     Fault("constant return", {}, {"gain": 0.0}),
-    Fault("failing critic", always(0.3), {}),
+    # Its values begin at a thousand times the scale of returns, from which it comes back too slowly.
+    Fault("failing critic", {}, {}, critic=1000.0),
     Fault("idle critic", {"value_coefficient": 0.0}, {}, critic=0.0),
     Fault("too large steps", always(0.3), {}),
     Fault("exploding KL", {"learning_rate": 1e-4, "final_learning_rate": 0.3}, {}),

@@ -53,9 +53,14 @@ def test_a_quiet_machine_is_used_whole_and_a_busy_one_is_not_waited_for(tmp_path
 def test_whoever_goes_on_keeps_the_choice_whatever_others_do_by_then(tmp_path, command, two_cores):
     run_dir = tmp_path / "run"
     two_cores[0] = 1.0
-    assert command("--run-dir", run_dir, "--nan-at-update", 3, build=of_parts(2))[0] == 1
-    config = run_dir / runs.CONFIG_FILE
-    config.write_text(config.read_text().replace('"nan_at_update": 3', '"nan_at_update": -1'))
+
+    def stopped_build(config):
+        def compile_slowly(**sizes):
+            raise KeyboardInterrupt
+
+        return of_parts(2)(config)._replace(build_program=compile_slowly)
+
+    assert command("--run-dir", run_dir, build=stopped_build)[0] == 130
     two_cores[0] = 0.0
     placement.use(0)
     assert command("--resume", run_dir, build=of_parts(2))[0] == 0

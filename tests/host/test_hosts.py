@@ -58,6 +58,8 @@ def start(run_dir, devices, **variables):
         }
     )
     command = [sys.executable, str(ROOT / "experiments" / "ppo.py"), *OPTIONS, "--run-dir", str(run_dir)]
+    if "JAX_NUM_PROCESSES" not in variables:  # the others keep the machine busy
+        command += ["--devices", str(devices)]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -17,14 +17,15 @@ from purerl.train import build_program
 ROOT = Path(__file__).parents[2]
 TINY = (
     "--total-steps=128", "--ppo.num-envs=8", "--ppo.num-steps=8", "--ppo.num-minibatches=2",
-    "--eval-episodes=2",
+    "--ppo.num-epochs=1", "--net.width=8", "--eval-episodes=2",
 )  # fmt: skip
 
 
 def run(run_dir, precise):
     """A short run of PPO on one device in a fresh process."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_ENABLE_X64": "1" if precise else "0"}
-    environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=1"
+    # Fast to compile, as everything in these tests: the two are compared with each other.
+    environment["XLA_FLAGS"] = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"
     command = [sys.executable, str(ROOT / "experiments" / "ppo.py"), "--run-dir", str(run_dir), *TINY]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
 

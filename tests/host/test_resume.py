@@ -16,6 +16,7 @@ import pytest
 from fake_experiment import Config, build
 
 from purerl import checkpoint, runs
+from purerl.device_choice import Choice
 from purerl.logging import records
 
 SCRIPT = Path(__file__).parent / "fake_experiment.py"
@@ -216,7 +217,7 @@ def test_a_run_that_was_cut_for_more_devices_than_there_are_goes_on_with_one_war
 ):
     whole_run = tmp_path / "whole"
     with monkeypatch.context() as elsewhere:
-        elsewhere.setattr("purerl.device_choice.for_new", lambda *_, **__: 4096)
+        elsewhere.setattr("purerl.device_choice.for_new", lambda *_, **__: Choice(4096))
         assert command("--run-dir", whole_run, build=on(4096))[0] == 0
     code, output, _ = command("--resume", whole_run, build=on(2))
     (warning,) = [line for line in output.splitlines() if line.startswith("warning")]
