@@ -1,11 +1,14 @@
 """The experiment as its users meet it: what a run leaves behind, and what a wrong request is answered."""
 
 import json
+from functools import partial
 
+import bikkle_arena
 import numpy as np
 import ppo_bikkle
 import pytest
 
+from envs.bikkle.render import render_episode
 from purerl import cli
 
 TINY = [
@@ -22,7 +25,8 @@ def command(*options):
     return stop.value.code
 
 
-def test_a_run_leaves_what_it_promises(tmp_path, capsys):
+def test_a_run_leaves_what_it_promises(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(bikkle_arena, "render_episode", partial(render_episode, size=48))
     assert command("--run-dir", tmp_path / "run", *TINY) == 0
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert left >= {

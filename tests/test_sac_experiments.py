@@ -1,13 +1,16 @@
 """Experiments on any environment with SAC and PPO, as their users meet them."""
 
 import json
+from functools import partial
 
+import bikkle_arena
 import jax
 import ppo
 import pytest
 import sac
 import sac_bikkle
 
+from envs.bikkle.render import render_episode
 from purerl import cli
 from purerl.algorithms.sac_config import SACConfig
 
@@ -34,7 +37,8 @@ def test_sac_trains_and_is_evaluated_again_from_its_checkpoint(tmp_path, capsys)
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["eval"] == summary["eval"]
 
 
-def test_sac_chooses_directions_in_the_arena(tmp_path):
+def test_sac_chooses_directions_in_the_arena(tmp_path, monkeypatch):
+    monkeypatch.setattr(bikkle_arena, "render_episode", partial(render_episode, size=48))
     options = ("--env.action=angle", "--network=deepsets", "--net.head-width=8")
     assert command(sac_bikkle, "--run-dir", tmp_path / "run", *TINY, *options) == 0
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
