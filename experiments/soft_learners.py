@@ -10,6 +10,7 @@ from purerl.algorithms.sac import example_experience, make_sac, replay_of
 from purerl.algorithms.sac_config import SACConfig, check_sac
 from purerl.networks.soft_actor_critic import SoftActorCritic
 from purerl.replay import check_fits
+from purerl.replay.buffers import events_in
 from purerl.replay.memory import in_words
 from purerl.runtime import available_memory
 from purerl.train import build_program
@@ -40,6 +41,13 @@ def make_sac_learner(
     make = partial(make_sac, env, network)
     there_are = len(jax.devices())
     counts = range(min(max_devices or there_are, there_are), 0, -1)
-    num_devices = next(n for n in counts if config.num_envs % n == 0 and config.batch_size % n == 0)
+    # Each part draws its own share of events, which must not be less than one sample.
+    num_devices = next(
+        n
+        for n in counts
+        if config.num_envs % n == 0
+        and config.batch_size % n == 0
+        and (not config.event_share or events_in(config.batch_size // n, config.event_share))
+    )
     build = partial(announced, f"replay: {in_words(needed)}", partial(build_program, make, config))
     return ValueLearner(make=make, config=config, num_devices=num_devices, build_program=build)

@@ -88,7 +88,7 @@ def play(
         episodes = Episodes(
             episode_return=episodes.episode_return + jnp.where(alive, outcome.unshaped_reward, 0.0),
             length=episodes.length + alive,
-            solved=episodes.solved | (alive & outcome.solved),
+            solved=jnp.where(alive, outcome.solved, episodes.solved),  # what counts is how it ends
         )
         return (outcome.observation, outcome.env_state, alive & ~ended, episodes, remembered), None
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Literal
+from jax.interpreters.partial_eval import dce_jaxpr
 
 from purerl.types import Algorithm, Config
 
@@ -47,33 +47,5 @@ def reach(algorithm: Algorithm, config: Config) -> Reach:
 
 
 def live_inputs(jaxpr: Any, wanted: list[bool]) -> list[bool]:
-    """Which inputs of a traced function the outputs that are wanted are computed from.
-
-    It looks into calls and loops of known length; what else there is takes all of its inputs to be used.
-    """
-    live = {
-        out
-        for out, is_wanted in zip(jaxpr.outvars, wanted, strict=True)
-        if is_wanted and not isinstance(out, Literal)
-    }
-    for equation in reversed(jaxpr.eqns):
-        used = [out in live for out in equation.outvars]
-        if any(used):
-            operands = zip(equation.invars, _live_operands(equation, used), strict=True)
-            live |= {value for value, is_live in operands if is_live and not isinstance(value, Literal)}
-    return [value in live for value in jaxpr.invars]
-
-
-def _live_operands(equation: Any, used: list[bool]) -> list[bool]:
-    if equation.primitive.name in ("jit", "pjit"):
-        return live_inputs(equation.params["jaxpr"].jaxpr, used)
-    if equation.primitive.name != "scan":
-        return [True] * len(equation.invars)
-    num_consts, num_carry = equation.params["num_consts"], equation.params["num_carry"]
-    body, carry = equation.params["jaxpr"].jaxpr, used[:num_carry]
-    while True:  # What a step needs of the carry, the step before must make.
-        needed = live_inputs(body, [*carry, *used[num_carry:]])
-        grown = [a or b for a, b in zip(carry, needed[num_consts : num_consts + num_carry], strict=True)]
-        if grown == carry:
-            return [*needed[:num_consts], *carry, *needed[num_consts + num_carry :]]
-        carry = grown
+    """Which inputs of a traced function the outputs that are wanted are computed from."""
+    return dce_jaxpr(jaxpr, wanted)[1]

@@ -12,7 +12,7 @@ from probes import ActionFollowsCue, ContinuousTarget
 from envs.bikkle import Bikkle
 from purerl.algorithms.dqn import make_dqn
 from purerl.algorithms.dqn_config import DQNConfig
-from purerl.algorithms.ppo import make_ppo
+from purerl.algorithms.ppo import action_metrics, make_ppo
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.algorithms.pqn import make_pqn
 from purerl.algorithms.pqn_config import PQNConfig
@@ -170,3 +170,11 @@ def test_sac_tells_what_applies_to_it():
     policy = {"entropy", "action_std", "action_mean", "saturated_share", "value_loss"}
     assert set(found) >= EVERY_ALGORITHM | policy
     assert "gradient_norm/actor_out" in found
+
+
+@pytest.mark.parametrize(("action", "outside"), [("xy", 0.5), ("angle", 0.0)])
+def test_actions_stray_beyond_bounds_and_not_beyond_ends_that_meet(action, outside):
+    # 1.5 lies beyond the bound of a step, 1; as an angle it is the direction of 0.5.
+    space = Bikkle(action=action).action_space()
+    actions = jnp.tile(jnp.array([[0.5], [1.5]]), space.shape)
+    assert value_of(unpack(action_metrics(actions, space)), "saturated_share") == outside

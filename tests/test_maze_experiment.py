@@ -127,3 +127,21 @@ def test_the_film_shows_the_episodes_that_the_figures_count(tmp_path, monkeypatc
     ends = np.asarray((shown.agent[-1] == shown.goal[-1]).all(-1))
     np.testing.assert_array_equal(ends, counted.solved[0, longest])
     np.testing.assert_array_equal(shown.time[-1], counted.length[0, longest])
+
+
+def test_each_seed_of_a_score_draws_mazes_of_its_own_apart_from_the_suite(monkeypatch):
+    played = []
+
+    def play(env, policy, learners, layouts, key):
+        played.append({walls.tobytes() for walls in np.asarray(layouts.walls)})
+        return maze_world.Episodes(*np.zeros((3, 1, len(layouts.shortest))))
+
+    monkeypatch.setattr(maze_world, "play_layouts", play)
+    worlds = ppo_maze.build(ppo_maze.Config(network="mlp", eval_mazes=30)).evaluate.__self__
+    for seed in (0, 0, 5):
+        worlds.score(None, seed, 30)
+    again, first, other = played
+    assert again == first
+    # Some 450 mazes of this size are held out: of 30, each other draw has two on average, and not half.
+    suite = {walls.tobytes() for walls in np.asarray(maze_world.suite(worlds.env, 9, 1.0, 30).walls)}
+    assert max(len(first & other), len(first & suite), len(other & suite)) < 15

@@ -219,6 +219,30 @@ def test_evaluation_counts_whole_episodes_once():
     assert episodes.solved.all()
 
 
+class Between(Count):
+    """Stands well as long as the count lies between five and eight."""
+
+    def step_env(self, key, state, action, params):
+        *rest, info = super().step_env(key, state, action, params)
+        return *rest, info | {"solved": (rest[1].count > 5.0) & (rest[1].count < 8.0)}
+
+
+@pytest.mark.parametrize(("limit", "solved"), [(2, False), (3, True), (100, False)])
+def test_an_episode_is_solved_by_how_it_ends_in_evaluation_as_in_training(limit, solved):
+    # Steps of 2 from [0, 1): after two 4, after three 6, after five above 10, where it ends.
+    env, params = Between(), CountParams(max_steps_in_episode=limit)
+    pool = make_pool(env, params, jax.random.key(0), 4)
+    starts = pool.observation, pool.env_state
+    policy = lambda observation, key: jnp.full(observation.shape[0], 2.0)  # noqa: E731
+    episodes = play(env, params, policy, starts, jax.random.key(1), 7)
+    np.testing.assert_array_equal(episodes.solved, [solved] * 4)
+    actor = init_actor(params, pool, jax.random.key(0), 4, stagger=False)
+    for step in range(min(limit, 5)):
+        chance = draw_chance(jax.random.key(step), 4)
+        actor, _, told = step_environments(env, params, actor, pool, jnp.full(4, 2.0), chance)
+    assert (told["solve_rate"].total, told["solve_rate"].weight) == (4.0 * solved, 4.0)
+
+
 class Shaped(Count):
     """Twice the reward is shaping."""
 

@@ -12,6 +12,7 @@ import sac_bikkle
 
 from envs.bikkle.render import render_episode
 from purerl import cli
+from purerl.algorithms.sac_config import SACConfig
 
 TINY = [
     "--total-steps=512", "--num-seeds=2", "--eval-episodes=4", "--sac.num-envs=8", "--sac.num-iterations=16",
@@ -77,3 +78,11 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert sentence in error
+
+
+@pytest.mark.parametrize(("event_share", "num_devices"), [(0.0, 4), (0.25, 4), (0.1, 2), (0.05, 1)])
+def test_no_device_is_left_without_a_sample_of_events(monkeypatch, event_share, num_devices):
+    # Of batches of 16, four devices have 4 samples each: a tenth of these is 0.4, none; of 8 it is 0.8, one.
+    monkeypatch.setattr(jax, "devices", lambda: [None] * 4)
+    config = sac.Config(sac=SACConfig(num_envs=8, batch_size=16, event_share=event_share))
+    assert sac.build(config).num_devices == num_devices

@@ -54,13 +54,16 @@ from purerl.types import Algorithm, AxisName, Curriculum, LevelPool, Metrics, Py
 
 
 def action_metrics(action: jax.Array, space: Any) -> Packed | Metrics:
-    """How far a continuous policy strays: share of entries outside the bounds, mean and magnitude."""
+    """How far a continuous policy strays: share of entries outside the bounds, mean and magnitude.
+
+    Nothing is beyond the ends of a periodic box, which turns on there.
+    """
     if hasattr(space, "n"):
         return {}
     low, high = (
         jnp.broadcast_to(jnp.asarray(bound), space.shape).ravel() for bound in (space.low, space.high)
     )
-    outside = (action < low) | (action > high)
+    outside = ((action < low) | (action > high)) & (not getattr(space, "periodic", False))
     return as_means({"saturated_share": outside, "action_mean": action, "action_magnitude": jnp.abs(action)})
 
 

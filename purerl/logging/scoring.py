@@ -31,8 +31,9 @@ def weights_of(lines: Sequence[Mapping[str, Any]], metric: str, num_seeds: int) 
         episodes = line.get("episodes")
         if metric not in _OF_EPISODES or not isinstance(episodes, list) or len(episodes) != num_seeds:
             continue
-        if all(isinstance(count, int | float) for count in episodes):
-            row[:] = episodes
+        if all(count is None or isinstance(count, int | float) for count in episodes):
+            # None is what was not finite: a seed that has failed takes nothing from the others.
+            row[:] = [count or 0 for count in episodes]
     return weights
 
 

@@ -13,6 +13,10 @@ from purerl.types import PyTree
 
 _AT_THE_END = 5
 """Times as many episodes choose the best member as rank members at a selection."""
+_CHOICE = 2**31
+"""Added to the seed, it gives that of the episodes which choose the best member: none of those that it is
+then reported by. It would seem better in these than it is, having been chosen for them."""
+_SEEDS = 2**32
 
 Ranking = Callable[[PyTree, int], np.ndarray | None]
 
@@ -31,7 +35,8 @@ def ranking(session: Session, options: PopulationOptions) -> Ranking:
     def scores(learners: PyTree, chunk: int) -> np.ndarray:
         if chunk % options.exploit_every:
             return np.full(num_members, np.nan, np.float32)
-        found = evaluate(jax.tree.map(np.asarray, learners), session.options.seed + chunk, num_episodes)
+        seed = (session.options.seed + chunk) % _SEEDS
+        found = evaluate(jax.tree.map(np.asarray, learners), seed, num_episodes)
         return np.asarray(found, np.float32)
 
     return scores
@@ -49,7 +54,8 @@ def final_scores(session: Session, options: PopulationOptions, learners: PyTree)
     """
     evaluate, num_episodes = session.experiment.score, _AT_THE_END * options.score_episodes
     if evaluate is not None and num_episodes:
-        scores = np.asarray(evaluate(learners, session.options.seed, num_episodes), float)
+        seed = (session.options.seed + _CHOICE) % _SEEDS
+        scores = np.asarray(evaluate(learners, seed, num_episodes), float)
     else:
         lines = records.read(session.run_dir / runs.METRICS_FILE)
         metric = session.experiment.return_metric

@@ -152,11 +152,18 @@ def test_the_best_member_is_that_of_the_evaluation(tmp_path):
         return -np.abs(learners["skill"].mean(1) - 5.0)
 
     config = dataclasses.replace(QUIET_TASK, run_dir=tmp_path / "population")
-    scored = lambda config: build(config)._replace(score=score)  # noqa: E731
+
+    def evaluate(learners, seed):
+        calls.append((seed, "reported"))
+        return {}
+
+    scored = lambda config: build(config)._replace(score=score, evaluate=evaluate)  # noqa: E731
     options = dataclasses.replace(OPTIONS, exploit_every=10, score_episodes=7)
     summary = train_population(config, scored, SPACE, options, QUIET)
-    # Selections after chunks 10 to 50, each with episodes of its own, and five times as many at the end.
-    assert calls == [(10, 7), (20, 7), (30, 7), (40, 7), (50, 7), (0, 35)]
+    # Selections after chunks 10 to 50, each with episodes of its own, and five times as many at the end; the
+    # best is reported by episodes that it was not chosen by.
+    selections = [(10, 7), (20, 7), (30, 7), (40, 7), (50, 7)]
+    assert calls == [*selections, (2**31, 35), (0, "reported")]
     assert summary["best_member"] == int(np.argmax(summary["score"]["per_seed"]))
     chosen = read_lineage(tmp_path / "population")[1]
     assert max(chosen["scores"]) <= 0

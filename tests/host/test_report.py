@@ -129,6 +129,15 @@ def test_every_episode_of_the_last_tenth_counts_alike(tmp_path):
     np.testing.assert_allclose(final_scores(task)[0].per_seed, [15.0])
 
 
+def test_a_seed_without_a_count_of_episodes_leaves_the_weights_of_the_others(tmp_path):
+    # Four episodes of mean 10 and 36 of 20 in the last two chunks: 19, not 15. The other seed has failed.
+    curves = [[10.0, 1.0]] * 18 + [[10.0, None], [20.0, None]]
+    episodes = [[9.0, 9.0]] * 18 + [[4.0, None], [36.0, None]]
+    write_run(tmp_path / "a", curves, episodes=episodes, failed=(1, 19))
+    (task,), _ = compare(read_runs([tmp_path / "a"])[0], None)
+    np.testing.assert_allclose(final_scores(task)[0].per_seed[0], (4 * 10 + 36 * 20) / 40)  # 19
+
+
 def test_scores_are_of_the_evaluation_where_all_have_one_and_of_training_where_they_have_not(tmp_path):
     write_run(tmp_path / "a", rising(1.0, 2.0), score=[30.0, 50.0])
     write_run(tmp_path / "b", rising(9.0), rate=0.2, score=[20.0])
