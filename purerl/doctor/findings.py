@@ -11,18 +11,16 @@ from typing import Literal, NamedTuple
 import jax
 import jaxlib
 
-from purerl import platforms
+from purerl import cores as processor
+from purerl import platforms, xla
 from purerl.errors import one_line
 from purerl.runtime import available_memory, num_cores
 
-TESTED_JAX = "0.10.2"
-"""The version in `constraints.txt`."""
 LEAST_PYTHON = (3, 11)
 _LITTLE_MEMORY = 2 * 2**30
 _PINNED = "pip install -c constraints.txt -e ."
 _PINNED_CUDA = 'pip install -c constraints-cuda.txt -e ".[cuda]"'
 _DRIVER = Path("/proc/driver/nvidia/version")
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _ON = ("1", "true", "yes", "on", "t", "y")
 
 
@@ -51,12 +49,13 @@ def python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
 
 
 def jax_versions(jax_is: str = jax.__version__, jaxlib_is: str = jaxlib.__version__) -> Finding:
-    """JAX and its compiled half, against each other and against those that the tests run with."""
+    """JAX and its compiled half, against each other and against the releases that were tried."""
     found = f"jax {jax_is}, jaxlib {jaxlib_is}"
     if jax_is != jaxlib_is:
         return Finding("JAX", found, "wrong", f"The two belong together; {_PINNED}")
-    if jax_is != TESTED_JAX:
-        return Finding("JAX", found, "slow", f"Tested with {TESTED_JAX}; to have it: {_PINNED}")
+    if xla.release(jaxlib_is) not in xla.TRIED:
+        advice = f"Never tried, so XLA is told nothing of ours; to have what was: {_PINNED}"
+        return Finding("JAX", found, "slow", advice)
     return Finding("JAX", found)
 
 
@@ -86,26 +85,17 @@ def driver() -> Finding:
 
 
 def cores(number: int | None = None, load: float | None = None, quota: float | None = None) -> Finding:
-    """The cores that this process may use, how busy they are, and how much of them a container grants."""
-    number = number or num_cores()
+    """The cores that this process sees, how busy they are, and how much of them a container grants."""
+    number = number or processor.visible_count()
     load = os.getloadavg()[0] if load is None and hasattr(os, "getloadavg") else load or 0.0
-    quota = cpu_quota() if quota is None else quota
-    found = f"{number}, {load:.1f} of them busy"
+    quota = processor.quota() if quota is None else quota
+    found = f"{number}, load {load:.1f}"
     if quota is not None and quota < number:
         advice = f"The container may use {quota:g} of them: start it with as many cores, or use taskset."
         return Finding("cores", f"{found}, quota {quota:g}", "slow", advice)
     if load > 0.5 * number:
         return Finding("cores", found, "slow", "Other processes take their share, so rates are below par.")
     return Finding("cores", found)
-
-
-def cpu_quota(file: Path = _QUOTA) -> float | None:
-    """Cores that a container grants in each period; None where it grants all."""
-    try:
-        granted, period = file.read_text().split()
-        return None if granted == "max" else int(granted) / int(period)
-    except (OSError, ValueError):
-        return None
 
 
 def memory(num_bytes: int | None) -> Finding:
