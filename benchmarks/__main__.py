@@ -29,10 +29,10 @@ from rich.table import Table
 import benchmarks
 from benchmarks import comparison
 from benchmarks.rows import ROOT, Measure, number_text
-from purerl import arguments, cli
-from purerl.errors import TrainingError, UserError
+from purerl.host.errors import TrainingError, UserError
+from purerl.run import arguments, cli
 
-TOOLS = ("__main__", "beside", "neighbours", "rows", "comparison", "operations")
+TOOLS = ("__main__", "beside", "neighbors", "rows", "comparison", "operations")
 RESULTS = ROOT / "benchmarks" / "results"
 GPU = (
     "roofline",
@@ -218,11 +218,11 @@ def show_comparison(options: Compare, console: Console) -> bool:
     table.add_column("measure")
     for name in ("old", "new", "unit", "change", "must exceed", "noise from", "verdict"):
         table.add_column(name, justify="right")
-    colours = {"worse": "bold red", "better": "green", "same": "dim"}
+    colors = {"worse": "bold red", "better": "green", "same": "dim"}
     for each in changes:
         limit = "intervals meet" if each.limit is None else f"{100 * each.limit:.1f} %"
         numbers = (number_text(each.old), number_text(each.new), each.unit, f"{100 * each.change:+.1f} %")
-        table.add_row(each.name, *numbers, limit, each.noise, each.verdict, style=colours[each.verdict])
+        table.add_row(each.name, *numbers, limit, each.noise, each.verdict, style=colors[each.verdict])
     console.print(table)
     for text, names in (
         ("only in the old file", old.keys() - new),
@@ -232,7 +232,7 @@ def show_comparison(options: Compare, console: Console) -> bool:
             console.print(f"{text}: {', '.join(sorted(names))}", highlight=False)
     products = [number_text(comparison.matrix_products(rows)) for rows in (old, new)]
     console.print(f"matrix products meanwhile: {products[0]}, then {products[1]} GFLOP/s", highlight=False)
-    counts = {name: sum(each.verdict == name for each in changes) for name in colours}
+    counts = {name: sum(each.verdict == name for each in changes) for name in colors}
     unknown = sum(each.noise == "unknown" for each in changes)
     console.print(
         f"{counts['worse']} worse, {counts['better']} better, {counts['same']} the same; + is the good "

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.rows import Row, run_script, take
-from purerl import runs
-from purerl.logging import records, scoring
-from purerl.logging.alarms import Told, replay
+from purerl.run import runs
+from purerl.view import records, scoring
+from purerl.view.alarms import Told, replay
 
 NUM_SEEDS = int(os.environ.get("PURERL_ALARM_SEEDS", "10"))
 OPTIONS = tuple(shlex.split(os.environ.get("PURERL_ALARM_OPTIONS", "")))

@@ -17,11 +17,11 @@ from envs.bikkle import PROTOCOLS, Bikkle
 from envs.bikkle import scripted as controllers
 from envs.bikkle.protocols import protocol_params
 from purerl.algorithms.ppo import PPOConfig, make_ppo
-from purerl.evaluate import summarize
-from purerl.levels import make_pool
+from purerl.compile.program import build_program, usable_devices
 from purerl.networks import NetworkConfig, make_actor_critic
-from purerl.rollout import draw_chance, init_actor, step_environments
-from purerl.train import build_program, usable_devices
+from purerl.rollout.evaluate import summarize
+from purerl.rollout.levels import make_pool
+from purerl.rollout.unroll import draw_chance, init_actor, step_environments
 
 SCRIPT = "experiments/ppo_bikkle.py"
 CONTROLLERS = ROOT / "envs" / "bikkle" / "controller_returns.json"

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from purerl.errors import UserError, one_line
+from purerl.host.errors import UserError, one_line
 
 MARGIN = 0.1
 """Least change that counts, as a share of the smaller value."""

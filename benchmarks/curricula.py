@@ -15,12 +15,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.rows import ROOT, Measure, Row, check_at_least_one, check_names, machine, take_each
-from envs.curriculum import CurriculumOptions
-from purerl import arguments, cli
-from purerl.evaluate import play
-from purerl.figures import save
-from purerl.logging.progress import short
-from purerl.statistics import bootstrap_interval, interquartile_mean
+from purerl.curriculum import CurriculumOptions
+from purerl.functional.statistics import bootstrap_interval, interquartile_mean
+from purerl.rollout.evaluate import play
+from purerl.run import arguments, cli
+from purerl.view.figures import save
+from purerl.view.progress import short
 
 sys.path.insert(0, str(ROOT / "experiments"))
 import ppo_maze
@@ -88,12 +88,12 @@ def draw(path: Path, results: dict[str, dict]) -> None:
     """The interquartile mean of each curriculum over steps, with its interval."""
     figure = Figure(figsize=(8, 4.4), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    for name, colour in zip(NAMES, COLOURS, strict=True):
+    for name, color in zip(NAMES, COLOURS, strict=True):
         if name in results:
             steps, rates = (np.array(results[name][key]) for key in ("steps", "solve_rates"))
             low, high = bootstrap_interval(rates)
-            axes.fill_between(steps, 100 * low, 100 * high, color=colour, alpha=0.18, linewidth=0)
-            axes.plot(steps, 100 * interquartile_mean(rates), color=colour, linewidth=1.8, label=name)
+            axes.fill_between(steps, 100 * low, 100 * high, color=color, alpha=0.18, linewidth=0)
+            axes.plot(steps, 100 * interquartile_mean(rates), color=color, linewidth=1.8, label=name)
     axes.set_ylim(0, 100.5)
     axes.set_xlim(0)
     axes.xaxis.set_major_formatter(lambda value, _: short(value))

@@ -24,16 +24,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.rows import ROOT, Measure, Row, check_at_least_one, check_names, take_each
-from purerl import arguments, cli
 from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig
-from purerl.figures import save
-from purerl.metrics import pack
+from purerl.compile.program import Program, build_program, usable_devices
+from purerl.functional.metrics import pack
+from purerl.functional.statistics import bootstrap_interval, interquartile_mean
 from purerl.networks import NetworkConfig, SetNetworkName, make_actor_critic
-from purerl.plots import draw_band, style_of_metric
-from purerl.statistics import bootstrap_interval, interquartile_mean
-from purerl.train import Program, build_program, usable_devices
+from purerl.run import arguments, cli
 from purerl.types import Algorithm, AxisName
+from purerl.view.figures import save
+from purerl.view.plots import draw_band, style_of_metric
 
 sys.path.insert(0, str(ROOT / "experiments"))
 import ppo_bikkle
@@ -238,13 +238,13 @@ def compare(comparison: Comparison, options: Options) -> list[Row]:
     rows, total_steps = [], options.total_steps or comparison.total_steps
     for title, panel in zip(("episode_return", comparison.metric), axes, strict=True):
         style_of_metric(panel, title)
-    for variant, colour in zip(comparison.variants, COLOURS, strict=False):
+    for variant, color in zip(comparison.variants, COLOURS, strict=False):
         program = program_of(variant, options.num_seeds, total_steps, NUM_POINTS)
         found = courses(program)
         steps = program.steps_per_chunk * np.arange(1, program.num_chunks + 1)
-        draw_band(axes[0], steps, found["episode_return"], colour, label=variant.name)
+        draw_band(axes[0], steps, found["episode_return"], color, label=variant.name)
         if comparison.metric in found:
-            draw_band(axes[1], steps, found[comparison.metric], colour)
+            draw_band(axes[1], steps, found[comparison.metric], color)
         last = np.nanmean(found["episode_return"][-program.num_chunks // 5 :], axis=0)
         name = f"{comparison.name}: {variant.name}"
         value = float(interquartile_mean(last))

@@ -19,9 +19,9 @@ from benchmarks.beside import against, by_turns, run_rejax
 from benchmarks.rows import Row, rates, run_script, seconds_by_turns, seconds_of, stepper, take
 from purerl.algorithms.dqn import make_dqn
 from purerl.algorithms.dqn_config import DQNConfig
+from purerl.compile.program import Program, build_program
+from purerl.functional.statistics import bootstrap_interval, interquartile_mean
 from purerl.networks import QNetworkConfig, make_q_network
-from purerl.statistics import bootstrap_interval, interquartile_mean
-from purerl.train import Program, build_program
 
 PUREJAXRL = DQNConfig(
     num_envs=10,
@@ -154,16 +154,16 @@ def cartpole() -> list[Row]:
     ]
 
 
-def prioritised() -> list[Row]:
-    """Ten seeds with prioritised replay; against another commit, take both checkouts by turns."""
-    options = ("--dqn.prioritised", "--num-seeds", "10")
+def prioritized() -> list[Row]:
+    """Ten seeds with prioritized replay; against another commit, take both checkouts by turns."""
+    options = ("--dqn.prioritized", "--num-seeds", "10")
     command = " ".join(["python experiments/dqn.py", *options])
     with tempfile.TemporaryDirectory() as room:
         summary, wall = run_script("experiments/dqn.py", Path(room), "run", *options)
     returns = np.asarray(summary["eval"]["default"]["per_seed"])
     low, high = map(float, bootstrap_interval(returns))
     middle = float(interquartile_mean(returns))
-    name = "CartPole, prioritised, 10 seeds"
+    name = "CartPole, prioritized, 10 seeds"
     return [
         Row(f"{name}, interquartile mean", middle, "return", command=command, interval=(low, high)),
         Row(f"{name}, wall time", wall, "s", command=command, lower_is_better=True),
@@ -219,7 +219,7 @@ MEASURES: dict[str, Callable[[], list[Row]]] = {
     "capacity": capacity,
     "seeds": seeds,
     "cartpole": cartpole,
-    "prioritised": prioritised,
+    "prioritized": prioritized,
     "maze_pqn": partial(maze, "pqn"),
     "maze_dqn": partial(maze, "dqn"),
     "breakout": breakout,

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.rows import ROOT, Row, run_script, take
+from purerl.functional.statistics import bootstrap_interval, interquartile_mean
 from purerl.report.comparing import compare
 from purerl.report.pictures import draw_curves
 from purerl.report.reading import read_runs
-from purerl.statistics import bootstrap_interval, interquartile_mean
 
 FIXED = ("--sac.initial-temperature", "0.2", "--sac.temperature-learning-rate", "0")
 PICTURES = ROOT / "docs" / "images"

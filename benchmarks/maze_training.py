@@ -10,9 +10,9 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.rows import ROOT, Row, matmul_gflops, rates, run_script, seconds_by_turns, stepper, take
-from envs.curriculum import CurriculumOptions
+from purerl.compile.program import Program
+from purerl.curriculum import CurriculumOptions
 from purerl.networks import NetworkConfig
-from purerl.train import Program
 
 sys.path.insert(0, str(ROOT / "experiments"))
 import ppo_maze

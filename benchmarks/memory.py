@@ -17,9 +17,9 @@ import numpy as np
 
 from benchmarks.rows import ROOT, Row, rates, run_script, seconds_by_turns, seconds_of, stepper, take
 from envs.memory import RepeatPrevious
+from purerl.compile.program import Program
+from purerl.functional.statistics import bootstrap_interval, interquartile_mean
 from purerl.networks import MemoryConfig, MemoryName, NetworkConfig, make_memory_actor_critic
-from purerl.statistics import bootstrap_interval, interquartile_mean
-from purerl.train import Program
 
 sys.path.insert(0, str(ROOT / "experiments"))
 import ppo_memory

@@ -17,8 +17,8 @@ from typing import Any
 from benchmarks.beside import Samples, against, by_turns, run_rejax
 from benchmarks.rows import ROOT, Row, rates, run_script, seconds_of, stepper, surroundings, take
 from purerl.algorithms.ppo_config import PPOConfig
-from purerl.runs import METRICS_FILE
-from purerl.train import Program
+from purerl.compile.program import Program
+from purerl.run.runs import METRICS_FILE
 
 sys.path.insert(0, str(ROOT / "experiments"))
 import ppo
@@ -162,7 +162,7 @@ def second_start() -> list[Row]:
 def imports() -> list[Row]:
     """Seconds that imports take in a fresh process: ours, and jax with flax alone."""
     command = "python -m benchmarks.ppo --only imports"
-    needed = "import purerl.cli, purerl.algorithms.ppo, purerl.networks, purerl.train"
+    needed = "import purerl.run.cli, purerl.algorithms.ppo, purerl.networks, purerl.compile.program"
     statements = {"purerl": "import purerl", "all": needed, "jax": "import jax, flax.linen"}
 
     def seconds(statement: str) -> Samples:

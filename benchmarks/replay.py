@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.rows import Row, take
-from purerl.replay import Experience, Replay, prioritised, uniform
+from purerl.replay import Experience, Replay, prioritized, uniform
 
 NUM_ENVS, BATCH, NUM_STEPS = 10, 128, 2000
 CAPACITIES = (10_000, 1_000_000)
@@ -21,7 +21,7 @@ KINDS: dict[str, Replay] = {
     "uniform": uniform(),
     "n-step": uniform(num_steps=3),
     "events": uniform(event_share=0.25),
-    "prioritised": prioritised(),
+    "prioritized": prioritized(),
 }
 
 

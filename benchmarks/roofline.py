@@ -17,8 +17,8 @@ import jax.numpy as jnp
 
 from benchmarks.operations import Cost, count
 from benchmarks.rows import ROOT, Measure, Row, on_all_devices, rates, seconds_by_turns, stepper, take
-from purerl.runs import Experiment
-from purerl.train import Program
+from purerl.compile.program import Program
+from purerl.run.runs import Experiment
 
 sys.path.insert(0, str(ROOT / "experiments"))
 import dqn

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from purerl import arguments, cli, runs
-from purerl.errors import UserError
-from purerl.runtime import enable_compilation_cache
-from purerl.train import Program
+from purerl.compile.program import Program
+from purerl.compile.runtime import enable_compilation_cache
+from purerl.host.errors import UserError
+from purerl.run import arguments, cli, runs
 
 K = TypeVar("K")
 ROOT = Path(__file__).parent.parent

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from benchmarks.beside import Samples, against, by_turns, run_peer
 from benchmarks.rows import Row, as_array, on_all_devices, rates, seconds_of, take
 from envs.maze import Maze, maze_levels
-from purerl.levels import make_pool, plain_pool
-from purerl.rollout import ActorState, draw_chance, init_actor, step_environments
+from purerl.rollout.levels import make_pool, plain_pool
+from purerl.rollout.unroll import ActorState, draw_chance, init_actor, step_environments
 from purerl.types import LevelPool, PyTree
 
 NUM_ENVS, NUM_STEPS, NUM_ROLLOUTS = 1024, 16, 64

@@ -1,4 +1,4 @@
-"""What pictures of environments share: a canvas of Pillow, colours, animations. It needs no display."""
+"""What pictures of environments share: a canvas of Pillow, colors, animations. It needs no display."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ GOLD, MINT = (255, 203, 92), (103, 240, 196)
 AGENT, AGENT_CORE = (235, 240, 252), (120, 132, 170)
 TEXT, FAINT_TEXT = (226, 231, 245), (132, 141, 176)
 
-Colour = tuple[int, ...]
+Color = tuple[int, ...]
 Point = Sequence[float]
 
 
@@ -42,16 +42,16 @@ class Canvas:
         """Width of a line in the oversampled picture, at least one pixel."""
         return max(1, round(length * self.scale))
 
-    def disc(self, centre: Point, radius: float, fill: Any, outline: Any = None, width: float = 0.0) -> None:
+    def disc(self, center: Point, radius: float, fill: Any, outline: Any = None, width: float = 0.0) -> None:
         """A disc, with an outline within its radius."""
-        column, row = self.at(*centre)
+        column, row = self.at(*center)
         reach = radius * self.scale
         box = (column - reach, row - reach, column + reach, row + reach)
         self.draw.ellipse(box, fill=fill, outline=outline, width=self.width_of(width))
 
-    def line(self, points: Iterable[Point], colour: Colour, width: float) -> None:
+    def line(self, points: Iterable[Point], color: Color, width: float) -> None:
         """Straight lines from point to point."""
-        self.draw.line([self.at(*point) for point in points], fill=colour, width=self.width_of(width))
+        self.draw.line([self.at(*point) for point in points], fill=color, width=self.width_of(width))
 
     def box(
         self,
@@ -69,20 +69,20 @@ class Canvas:
         stroke = self.width_of(width)
         self.draw.rounded_rectangle(edges, radius * self.scale, fill=fill, outline=outline, width=stroke)
 
-    def text(self, column: float, row: float, text: str, colour: Colour, size: float, anchor: str) -> None:
+    def text(self, column: float, row: float, text: str, color: Color, size: float, anchor: str) -> None:
         """Text of a size in pixels, at a place in pixels; anchor as in Pillow, such as "lm"."""
         font = ImageFont.load_default(size * OVERSAMPLING)
         place = (column * OVERSAMPLING, row * OVERSAMPLING)
-        self.draw.text(place, text, colour, font, anchor=anchor)
+        self.draw.text(place, text, color, font, anchor=anchor)
 
     def pixels(self) -> np.ndarray:
         """The picture: uint8 [height, width, 3]."""
         return np.asarray(self.image.resize(self.size, Image.Resampling.LANCZOS))
 
 
-def mix(colour: Colour, ground: Colour, share: float) -> Colour:
-    """A share of one colour on the ground of another, opaque."""
-    return tuple(round(a * share + b * (1.0 - share)) for a, b in zip(colour, ground, strict=True))
+def mix(color: Color, ground: Color, share: float) -> Color:
+    """A share of one color on the ground of another, opaque."""
+    return tuple(round(a * share + b * (1.0 - share)) for a, b in zip(color, ground, strict=True))
 
 
 def save_gif(path: str | Path, frames: Sequence[np.ndarray], fps: float = 25) -> None:

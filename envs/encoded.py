@@ -7,7 +7,7 @@
 | a `Box` of uint8 from 0 to 255 | stays: networks divide bytes by 255, and a replay holds them as bytes |
 | any other `Box` of uint8 | the same numbers as float32 |
 
-Everything else is left alone: boxes of other numbers, of which integers are normalised like the rest where
+Everything else is left alone: boxes of other numbers, of which integers are normalized like the rest where
 observations are, and dicts of token groups.
 """
 

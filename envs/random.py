@@ -1,8 +1,8 @@
-"""Random words that cost little: a key's counter-based expansion by MurmurHash3's finaliser.
+"""Random words that cost little: a key's counter-based expansion by MurmurHash3's finalizer.
 
 A step needs about twenty words, of a distribution and independence good enough for placing pellets.
 Threefry, rolled as JAX rolls it on CPU, takes a third of the step for them; two keyed rounds of this
-finaliser take a thirtieth. Keys that `jax.random.split` made are themselves words of threefry.
+finalizer take a thirtieth. Keys that `jax.random.split` made are themselves words of threefry.
 """
 
 import jax
@@ -26,11 +26,11 @@ def words(seed: tuple[jax.Array, jax.Array], count: int) -> jax.Array:
         count: how many.
     """
     counters = jnp.arange(count, dtype=jnp.uint32) * jnp.uint32(GOLDEN)
-    return finalise(finalise(seed[1] + counters) ^ seed[0])
+    return finalize(finalize(seed[1] + counters) ^ seed[0])
 
 
-def finalise(word: jax.Array) -> jax.Array:
-    """The finaliser of MurmurHash3 (Appleby, 2011), a permutation of the uint32."""
+def finalize(word: jax.Array) -> jax.Array:
+    """The finalizer of MurmurHash3 (Appleby, 2011), a permutation of the uint32."""
     word = (word ^ (word >> 16)) * jnp.uint32(0x85EBCA6B)
     word = (word ^ (word >> 13)) * jnp.uint32(0xC2B2AE35)
     return word ^ (word >> 16)
@@ -69,7 +69,7 @@ def batch_words(seeds: jax.Array, counter: jax.Array | int) -> jax.Array:
         uint32 [B] or [M, B].
     """
     counters = jnp.asarray(counter).astype(jnp.uint32) * jnp.uint32(GOLDEN)
-    return finalise(finalise(seeds[1] + counters) ^ seeds[0])
+    return finalize(finalize(seeds[1] + counters) ^ seeds[0])
 
 
 def index_below(word: jax.Array, bound: jax.Array) -> jax.Array:

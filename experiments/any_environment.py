@@ -15,10 +15,10 @@ from rich.text import Text
 
 from envs import ENVIRONMENTS, named
 from envs.encoded import encoded
-from purerl.contract import check_environment
-from purerl.errors import one_line
-from purerl.evaluate import Episodes, Greedy, evaluate, summarize
-from purerl.runs import Experiment
+from purerl.contracts import check_environment
+from purerl.host.errors import one_line
+from purerl.rollout.evaluate import Episodes, Greedy, evaluate, summarize
+from purerl.run.runs import Experiment
 from purerl.types import Algorithm, PyTree, TrainState
 
 EVALUATION = 0x6576616C

@@ -16,10 +16,10 @@ from rich.text import Text
 from envs.bikkle import GAZES, PROTOCOLS, Bikkle, BikkleParams, check, protocol_params
 from envs.bikkle.protocols import ORIGINAL_RETURNS, controller_returns
 from envs.bikkle.render import render_episode, save_gif
-from purerl.evaluate import Greedy, evaluate, summarize
-from purerl.logging.scoring import cell_scores
+from purerl.rollout.evaluate import Greedy, evaluate, summarize
 from purerl.spaces import fit_action
 from purerl.types import PyTree, TrainState
+from purerl.view.scoring import cell_scores
 
 ProtocolName = Literal["mixture", "record", "continuing_4", "continuing_16", "first_touch_4"]
 EVALUATED = ("record", "continuing_4", "continuing_16", "first_touch_4")

@@ -5,7 +5,7 @@
     python experiments/dqn.py --env Breakout-MinAtar --algorithm pqn --network image --total-steps 1e6
 
 Names are PureRL's own (`Maze-v0`) and gymnax's. Parts of Rainbow are switches: `--dqn.double`,
-`--dqn.prioritised`, `--dqn.num-return-steps 3`, `--net.dueling`. PQN always normalises layers.
+`--dqn.prioritized`, `--dqn.num-return-steps 3`, `--net.dueling`. PQN always normalizes layers.
 """
 
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ from any_environment import experiment_in, make_environment, short_name
 from value_learners import AlgorithmName, make_dqn_learner, make_pqn_learner, unread_learner
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
-from purerl import cli
 from purerl.algorithms.dqn_config import DQNConfig
 from purerl.algorithms.pqn_config import PQNConfig
 from purerl.networks import NetworkName, QNetworkConfig, make_q_network
-from purerl.runs import Experiment, RunOptions, Steps
+from purerl.run import cli
+from purerl.run.runs import Experiment, RunOptions, Steps
 
 
 @dataclass(frozen=True)

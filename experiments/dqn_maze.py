@@ -15,14 +15,14 @@ from maze_world import WorldOptions, Worlds, make_world
 from value_learners import AlgorithmName, make_dqn_learner, make_pqn_learner, unread_learner
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
-from envs.curriculum import CurriculumOptions, check_curriculum, make_curriculum
 from envs.maze import maze_levels
-from purerl import cli
 from purerl.algorithms.dqn_config import DQNConfig
 from purerl.algorithms.pqn_config import PQNConfig
-from purerl.levels import pool_size
+from purerl.curriculum import CurriculumOptions, check_curriculum, make_curriculum
 from purerl.networks import GridNetworkName, QNetworkConfig, make_q_network
-from purerl.runs import Experiment, RunOptions, Steps
+from purerl.rollout.levels import pool_size
+from purerl.run import cli
+from purerl.run.runs import Experiment, RunOptions, Steps
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from envs.drawing import save_gif, save_png
 from envs.maze.film import contact_sheet, record, render_episodes
-from purerl import printing
+from purerl.host import printing
 from purerl.types import PyTree, TrainState
 
 NUM_FILMED = 8

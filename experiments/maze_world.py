@@ -13,7 +13,7 @@ import numpy as np
 from envs.maze import Layout, Maze, MazeParams, check, held_out_layouts, named_layouts
 from envs.maze.named import NAMED
 from envs.maze.params import default_limit
-from purerl.evaluate import Episodes, Greedy, evaluate
+from purerl.rollout.evaluate import Episodes, Greedy, evaluate
 from purerl.types import PyTree
 
 EVALUATION = 0x6D617A65

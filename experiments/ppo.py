@@ -12,12 +12,12 @@ from functools import partial
 from any_environment import experiment_in, make_environment, short_name
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
-from purerl import cli
 from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig, check_ppo
+from purerl.compile.program import build_program, usable_devices
 from purerl.networks import NetworkConfig, NetworkName, make_actor_critic
-from purerl.runs import Experiment, RunOptions, Steps
-from purerl.train import build_program, usable_devices
+from purerl.run import cli
+from purerl.run.runs import Experiment, RunOptions, Steps
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from typing import NamedTuple
 import ppo_memory
 from any_environment import short_name
 
-from purerl import cli, platforms
 from purerl.algorithms.ppo_config import PPOConfig
+from purerl.compile import platforms
 from purerl.networks import MemoryConfig, MemoryName, NetworkConfig
-from purerl.runs import Experiment, Steps
+from purerl.run import cli
+from purerl.run.runs import Experiment, Steps
 
 
 class Scale(NamedTuple):

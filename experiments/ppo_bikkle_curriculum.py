@@ -13,13 +13,13 @@ import ppo_bikkle
 from bikkle_arena import make_arena
 
 from envs.bikkle.levels import BikkleLevels, bikkle_levels
-from envs.curriculum import CurriculumOptions, check_curriculum, make_curriculum
-from purerl import cli
 from purerl.algorithms.ppo import check_ppo_curriculum, make_ppo
-from purerl.levels import pool_size
+from purerl.compile.program import build_program
+from purerl.curriculum import CurriculumOptions, check_curriculum, make_curriculum
 from purerl.networks import make_actor_critic
-from purerl.runs import Experiment
-from purerl.train import build_program
+from purerl.rollout.levels import pool_size
+from purerl.run import cli
+from purerl.run.runs import Experiment
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,15 @@ from maze_report import report
 from maze_world import WorldOptions, Worlds, make_world
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
-from envs.curriculum import CurriculumOptions, check_curriculum, make_curriculum
 from envs.maze import maze_levels
-from purerl import cli
 from purerl.algorithms.ppo import check_ppo_curriculum, make_ppo
 from purerl.algorithms.ppo_config import PPOConfig, check_ppo
-from purerl.levels import pool_size
+from purerl.compile.program import build_program, usable_devices
+from purerl.curriculum import CurriculumOptions, check_curriculum, make_curriculum
 from purerl.networks import GridNetworkName, NetworkConfig, make_actor_critic
-from purerl.runs import Experiment, RunOptions, Steps
-from purerl.train import build_program, usable_devices
+from purerl.rollout.levels import pool_size
+from purerl.run import cli
+from purerl.run.runs import Experiment, RunOptions, Steps
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from bikkle_arena import ArenaOptions, ProtocolName, evaluate_protocols, make_ar
 from soft_learners import make_sac_learner
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
-from purerl import cli
 from purerl.algorithms.sac_config import SACConfig
 from purerl.networks import SetNetworkName
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
-from purerl.runs import Experiment, RunOptions, Steps
+from purerl.run import cli
+from purerl.run.runs import Experiment, RunOptions, Steps
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from value_learners import ValueLearner, announced
 
 from purerl.algorithms.sac import example_experience, make_sac, replay_of
 from purerl.algorithms.sac_config import SACConfig, check_sac
+from purerl.compile.program import build_program
+from purerl.compile.runtime import available_memory
 from purerl.networks.soft_actor_critic import SoftActorCritic
 from purerl.replay import check_fits
 from purerl.replay.buffers import events_in
 from purerl.replay.memory import in_words
-from purerl.runtime import available_memory
-from purerl.train import build_program
 
 
 def make_sac_learner(

@@ -9,11 +9,11 @@ from purerl.algorithms.dqn import make_dqn, replay_of
 from purerl.algorithms.dqn_config import DQNConfig, check_dqn
 from purerl.algorithms.pqn import make_pqn
 from purerl.algorithms.pqn_config import PQNConfig, check_pqn
+from purerl.compile.program import Program, build_program, usable_devices
+from purerl.compile.runtime import available_memory
 from purerl.networks import QNetwork
 from purerl.replay import check_fits
 from purerl.replay.memory import in_words
-from purerl.runtime import available_memory
-from purerl.train import Program, build_program, usable_devices
 from purerl.types import Curriculum
 
 AlgorithmName = Literal["dqn", "pqn"]

@@ -1,6 +1,6 @@
 """PureRL: reinforcement learning as one compiled JAX program."""
 
-from purerl.runtime import configure
+from purerl.compile.runtime import configure
 
 configure()
 

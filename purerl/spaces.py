@@ -224,8 +224,8 @@ def are_vectors(space: Any) -> bool:
 def fit_action(action: jax.Array, space: Any) -> jax.Array:
     """What an environment is told of an action: in the shape and dtype of its space, and within its bounds.
 
-    Every action passes through here on its way to an environment; what is learnt from is the action as it was
-    sampled.
+    Every action passes through here on its way to an environment; what is learned from is the action as
+    it was sampled.
 
     Args:
         action: of a policy: an integer, or as many numbers as the box has entries, in any shape.

@@ -90,7 +90,7 @@ class TrainState:
     """Everything that a run carries from one update to the next: arrays only.
 
     Attributes:
-        learner: parameters, optimiser state, running moments: what learning changes.
+        learner: parameters, optimizer state, running moments: what learning changes.
         actor: environment states, observations, episode statistics; leading axis E.
         curriculum: the pool of levels that resets draw from.
         key: `jax.random.key` of the run, replicated where environments are sharded.
@@ -180,7 +180,7 @@ class Curriculum(NamedTuple):
         refresh: `(key, state, params, outcome, progress) -> (state, renewed, metrics)`: `outcome` is that of
             the rollout since the last refresh, `progress` the share of training done, float32 in [0, 1];
             `renewed`, bool [P], marks slots whose level is another one now.
-        needs: what it needs of an algorithm; one that lacks it is refused, see `purerl.levels.check_needs`.
+        needs: what it needs of an algorithm; one that lacks it is refused.
     """
 
     init: Callable[..., Any]
@@ -193,11 +193,11 @@ class Algorithm(NamedTuple):
 
     Attributes:
         init: `(key, config) -> TrainState`.
-        update: `(state, config) -> (TrainState, purerl.metrics.Packed)`: acting and one round of learning.
+        update: `(state, config) -> (TrainState, sums of metrics)`: acting and one round of learning.
         policy: `(learner, observations [B, ...], key, deterministic) -> actions [B, ...]`; one with a memory
             takes a `carry` after these, and returns actions and the carry after the step.
         steps_per_update: `(config) -> int`, environment steps that one update takes.
-        diagnose: `(state, config) -> purerl.metrics.Packed`: what the state tells without
+        diagnose: `(state, config) -> purerl.functional.metrics.Packed`: what the state tells without
             another step; None where that is nothing.
         initial_carry: `(B) -> carry` before the first step of an episode, leaves [B, ...]; None, or a
             function that returns it, where the policy has no memory.

@@ -8,7 +8,7 @@ import purerl
 
 # Most of the suite's time is compilation, and its programs run for moments: compile fast rather than well.
 FAST_COMPILATION = " ".join(
-    f"--{name}={str(value).lower()}" for name, value in purerl.runtime.xla.run_once_options().items()
+    f"--{name}={str(value).lower()}" for name, value in purerl.compile.runtime.xla.run_once_options().items()
 )
 
 # What JAX keeps of each program stays alive: looking through it again and again takes a tenth of the time.
@@ -18,9 +18,9 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if FAST_COMPILATION not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FAST_COMPILATION}".strip()
 
-from purerl import cores, placement  # noqa: E402
+from purerl.compile import cores, placement  # noqa: E402
 
-purerl.runtime.enable_compilation_cache()
+purerl.compile.runtime.enable_compilation_cache()
 
 
 def pytest_addoption(parser):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purerl import platforms
+from purerl.compile import platforms
 
 
 class Lowered:

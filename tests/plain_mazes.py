@@ -82,7 +82,7 @@ def open_edges(walls):
     )
 
 
-def cell_neighbours(cell, side):
+def cell_neighbors(cell, side):
     for step in ((-1, 0), (0, -1), (0, 1), (1, 0)):
         other = cell[0] + step[0], cell[1] + step[1]
         if 0 <= other[0] < side and 0 <= other[1] < side:
@@ -97,7 +97,7 @@ def edge_between(a, b):
 def spanning_trees(side):
     """All spanning trees of a grid of cells, each as a set of open edges."""
     cells = [(row, column) for row in range(side) for column in range(side)]
-    pairs = [(a, b) for a in cells for b in cell_neighbours(a, side) if a < b]
+    pairs = [(a, b) for a in cells for b in cell_neighbors(a, side) if a < b]
     return [
         frozenset(edge_between(a, b) for a, b in chosen)
         for chosen in combinations(pairs, len(cells) - 1)
@@ -123,7 +123,7 @@ def depth_first_trees(side):
         if len(seen) == len(cells):
             found[edges] = found.get(edges, 0.0) + probability
             return
-        ahead = [cell for cell in cell_neighbours(path[-1], side) if cell not in seen]
+        ahead = [cell for cell in cell_neighbors(path[-1], side) if cell not in seen]
         if not ahead:
             visit(path[:-1], seen, edges, probability)
         for cell in ahead:
@@ -136,7 +136,7 @@ def depth_first_trees(side):
 
 
 def surprise(counts, expected):
-    """Pearson's statistic, standardised: about N(0, 1) if counts follow what is expected."""
+    """Pearson's statistic, standardized: about N(0, 1) if counts follow what is expected."""
     counts, expected = np.asarray(counts, float), np.asarray(expected, float)
     freedom = len(counts) - 1
     statistic = ((counts - expected) ** 2 / expected).sum()

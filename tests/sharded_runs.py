@@ -9,15 +9,15 @@ import jax
 import numpy as np
 from probes import ActionFollowsCue
 
-from purerl import checkpoint
 from purerl.algorithms.dqn import make_dqn
 from purerl.algorithms.dqn_config import DQNConfig
 from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.algorithms.pqn import make_pqn
 from purerl.algorithms.pqn_config import PQNConfig
+from purerl.compile.program import build_program
+from purerl.compile.runtime import enable_compilation_cache
 from purerl.networks import NetworkConfig, QNetworkConfig, make_actor_critic, make_q_network
-from purerl.runtime import enable_compilation_cache
-from purerl.train import build_program
+from purerl.run import checkpoint
 
 ENV = ActionFollowsCue(num_actions=2)
 NETWORK = make_actor_critic(ENV, ENV.default_params, "mlp", NetworkConfig(width=8, head_width=0))

@@ -4,8 +4,8 @@ import jax
 from probes import ActionFollowsCue
 
 from purerl.algorithms.ppo import PPOConfig, make_ppo
+from purerl.compile.program import sweep
 from purerl.networks import NetworkConfig, make_actor_critic
-from purerl.train import sweep
 
 
 def main():

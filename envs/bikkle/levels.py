@@ -147,4 +147,4 @@ def fingerprint(state: LevelState) -> jax.Array:
     parts = (state.arena.agent, state.arena.pellet_x, state.arena.pellet_y, state.level.hardness)
     words = jax.lax.bitcast_convert_type(jnp.concatenate(parts), jnp.uint32)
     places = jnp.arange(words.shape[0], dtype=jnp.uint32) * jnp.uint32(random.GOLDEN)
-    return random.finalise(jnp.bitwise_xor.reduce(random.finalise(words ^ places)))
+    return random.finalize(jnp.bitwise_xor.reduce(random.finalize(words ^ places)))

@@ -14,15 +14,15 @@ FARTHEST = 2.0
 """Offset per axis from one corner to the opposite one, in units of half the arena."""
 
 
-def centred(position: jax.Array) -> jax.Array:
-    """From [0, 1] to [-1, 1], with 0 at the centre of the arena."""
+def centered(position: jax.Array) -> jax.Array:
+    """From [0, 1] to [-1, 1], with 0 at the center of the arena."""
     return 2.0 * position - 1.0
 
 
 def round_phase(state: BikkleState, params: BikkleParams) -> jax.Array:
     """The round's progress t / T, scaled to [-1, 1]: float32 [1]."""
     share = state.round_step / jnp.asarray(params.round_length, jnp.float32)
-    return centred(share).astype(jnp.float32)[None]
+    return centered(share).astype(jnp.float32)[None]
 
 
 def tokens(state: BikkleState, params: BikkleParams) -> dict[str, TokenGroup]:
@@ -39,10 +39,10 @@ def tokens(state: BikkleState, params: BikkleParams) -> dict[str, TokenGroup]:
     dy = jnp.where(mask, 2.0 * (state.pellet_y - state.agent[1]), 0.0)
     flag = (mask & blue).astype(jnp.float32)
     seen = state.gaze.present[None]
-    gaze = jnp.where(seen, centred(state.gaze.point), 0.0)[None]
+    gaze = jnp.where(seen, centered(state.gaze.point), 0.0)[None]
     phase = jnp.where(seen, round_phase(state, params), 0.0)[None]
     return {
-        "agent": TokenGroup(values=centred(state.agent)[None], mask=jnp.ones(1, bool), kind=AGENT),
+        "agent": TokenGroup(values=centered(state.agent)[None], mask=jnp.ones(1, bool), kind=AGENT),
         "pellets": TokenGroup(values=jnp.stack([dx, dy, flag], axis=-1), mask=mask, kind=PELLETS),
         "gaze": TokenGroup(values=gaze, mask=seen, kind=GAZE),
         "round": TokenGroup(values=phase, mask=seen, kind=ROUND),
@@ -76,7 +76,7 @@ def flat(state: BikkleState, params: BikkleParams) -> jax.Array:
     seen = state.gaze.present[None].astype(jnp.float32)
     return jnp.concatenate(
         [
-            centred(state.agent),
+            centered(state.agent),
             _by_distance(dx[1::2], dy[1::2]),
             _by_distance(dx[0::2], dy[0::2]),
             gaze["gaze"].values[0],
@@ -107,12 +107,12 @@ def image(state: BikkleState, params: BikkleParams, image_size: int) -> jax.Arra
 
     The first row is the top of the arena, where y is 1. The gaze's disc is as large as a pellet's.
     """
-    centres = (jnp.arange(image_size) + 0.5) / image_size
+    centers = (jnp.arange(image_size) + 0.5) / image_size
     mask, blue = present(state), is_blue(state.pellet_x.shape[-1])
     far = jnp.full_like(state.pellet_x, FAR)
 
     def disc(x: jax.Array, y: jax.Array) -> jax.Array:
-        distance = jnp.sqrt((centres[None, :] - x) ** 2 + (centres[::-1, None] - y) ** 2)
+        distance = jnp.sqrt((centers[None, :] - x) ** 2 + (centers[::-1, None] - y) ** 2)
         return jnp.clip((params.pellet_size - distance) * image_size + 0.5, 0.0, 1.0)
 
     def discs(chosen: jax.Array) -> jax.Array:

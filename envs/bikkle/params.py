@@ -20,7 +20,7 @@ class BikkleParams:
 
     Attributes:
         num_pellets: even count, half of it blue; or several, of which each episode draws one uniformly.
-        pellet_size: radius; agent and pellet touch where their centres are within twice of it.
+        pellet_size: radius; agent and pellet touch where their centers are within twice of it.
         max_step: length of the longest move along an axis (`xy`), or of every move (`angle`).
         blue_penalty: reward for touching a blue pellet.
         pink_reward: reward for touching a pink pellet, and the least that the target gives.

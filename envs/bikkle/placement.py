@@ -51,7 +51,7 @@ def squared_distance(a: Board, b: Board) -> jax.Array:
 def first_free(words: jax.Array, clearance: jax.Array, squared_radius: jax.Array) -> jax.Array:
     """The word of the first candidate with a clearance above the radius, or else of the widest clearance.
 
-    Both reductions are over integers, which XLA vectorises on CPU where it does not for floats.
+    Both reductions are over integers, which XLA vectorizes on CPU where it does not for floats.
 
     Args:
         words: uint32 [K], the candidates.

@@ -125,20 +125,20 @@ def _draw_trail(canvas: _Canvas, places: list[Any], pellet_size: float) -> None:
         start, end = (tuple(np.asarray(place, float)) for place in places[i : i + 2])
         # A jump is a new episode, not a move.
         if max(abs(start[0] - end[0]), abs(start[1] - end[1])) < 0.2:
-            colour = mix(AGENT, FLOOR, 0.45 * share**1.5)
+            color = mix(AGENT, FLOOR, 0.45 * share**1.5)
             width = pellet_size * (0.15 + 0.45 * share)
-            canvas.line([start, end], colour, width)
-            canvas.disc(end, width / 2, colour)
+            canvas.line([start, end], color, width)
+            canvas.disc(end, width / 2, color)
 
 
 def _draw_pellets(canvas: _Canvas, state: BikkleState, pellet_size: float) -> None:
     xs, ys = np.asarray(state.pellet_x, float), np.asarray(state.pellet_y, float)
     for i in range(int(state.num_pellets)):
         x, y = xs[i], ys[i]
-        colour, light = (BLUE, BLUE_LIGHT) if i % 2 else (PINK, PINK_LIGHT)
+        color, light = (BLUE, BLUE_LIGHT) if i % 2 else (PINK, PINK_LIGHT)
         for glow in (1.7, 1.4, 1.2):
-            canvas.disc((x, y), glow * pellet_size, (*colour, 22))
-        canvas.disc((x, y), pellet_size, colour)
+            canvas.disc((x, y), glow * pellet_size, (*color, 22))
+        canvas.disc((x, y), pellet_size, color)
         canvas.disc((x - 0.3 * pellet_size, y + 0.3 * pellet_size), 0.26 * pellet_size, (*light, 220))
         if i == int(state.target):
             canvas.disc((x, y), 1.45 * pellet_size, None, GOLD, 0.16 * pellet_size)
@@ -155,13 +155,13 @@ def _draw_agent(canvas: _Canvas, state: BikkleState, pellet_size: float) -> None
 def _draw_gaze(canvas: _Canvas, point: np.ndarray, pellet_size: float) -> None:
     x, y = (float(number) for number in point)
     near, far, width = 0.35 * pellet_size, 0.95 * pellet_size, 0.16 * pellet_size
-    # Once wider in the colour of the floor, so that it stands out from a pellet as well.
-    for colour, more in (((*FLOOR, 200), 0.12 * pellet_size), ((*MINT, 255), 0.0)):
-        canvas.disc((x, y), 0.62 * pellet_size + more / 2, None, colour, 0.12 * pellet_size + more)
+    # Once wider in the color of the floor, so that it stands out from a pellet as well.
+    for color, more in (((*FLOOR, 200), 0.12 * pellet_size), ((*MINT, 255), 0.0)):
+        canvas.disc((x, y), 0.62 * pellet_size + more / 2, None, color, 0.12 * pellet_size + more)
         for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
             start, end = near - more / 2, far + more / 2
             arm = [(x + start * dx, y + start * dy), (x + end * dx, y + end * dy)]
-            canvas.line(arm, colour, width + more)
+            canvas.line(arm, color, width + more)
 
 
 def _draw_caption(canvas: _Canvas, state: BikkleState, episode_return: float | None) -> None:

@@ -9,7 +9,7 @@ from envs.bikkle.state import BikkleState, is_blue, present, target_value
 
 
 def squared_reach(params: BikkleParams) -> jax.Array:
-    """Square of the distance at which centres touch, (2 size)^2: float32 []."""
+    """Square of the distance at which centers touch, (2 size)^2: float32 []."""
     return jnp.asarray(4.0 * params.pellet_size * params.pellet_size, jnp.float32)
 
 

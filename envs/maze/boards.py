@@ -69,7 +69,7 @@ def east(board: jax.Array) -> jax.Array:
     return moved | carry
 
 
-def neighbours(board: jax.Array) -> jax.Array:
+def neighbors(board: jax.Array) -> jax.Array:
     """Cells beside a set cell (up, down, left, right); mask the result, as with `& free`."""
     return north(board) | south(board) | west(board) | east(board)
 

@@ -30,8 +30,8 @@ def maze_levels(env: Maze, num_edits: int = 4, keep_solvable: bool = True) -> Le
     """
 
     def generate(key: jax.Array, params: MazeParams, hardness: jax.Array) -> MazeState:
-        difficulty = towards(EASIEST_DIFFICULTY, params.difficulty, hardness)
-        distance = towards(EASIEST_DISTANCE, params.distance, hardness)
+        difficulty = toward(EASIEST_DIFFICULTY, params.difficulty, hardness)
+        distance = toward(EASIEST_DISTANCE, params.distance, hardness)
         layouts = training_layouts(key, env.size, env.style, difficulty, distance, params.random_goal)
         return jax.vmap(env.start, (0, None))(layouts, params)
 
@@ -48,7 +48,7 @@ def maze_levels(env: Maze, num_edits: int = 4, keep_solvable: bool = True) -> Le
     )
 
 
-def towards(easiest: float, hardest: Any, hardness: jax.Array) -> jax.Array:
+def toward(easiest: float, hardest: Any, hardness: jax.Array) -> jax.Array:
     """The way from `easiest` to `hardest` in proportion to hardness, float32 [L] in [0, 1]: float32 [L]."""
     return (easiest + (hardest - easiest) * hardness).astype(jnp.float32)
 

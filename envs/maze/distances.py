@@ -55,7 +55,7 @@ def distances_to(goal: Words, free: Words, side: int) -> Distances:
         def step(index: jax.Array, carry: tuple) -> tuple:
             front, passed, untouched, low_digits, largest = carry
             passed, low_digits = packed.either(passed, front), _marked(low_digits, index, front)
-            front = packed.both(packed.neighbours(front, side), untouched)
+            front = packed.both(packed.neighbors(front, side), untouched)
             largest += packed.occupied(front).astype(jnp.int32)
             return front, passed, packed.without(untouched, front), low_digits, largest
 

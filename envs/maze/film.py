@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from envs.drawing import BACKDROP, FAINT_TEXT, Colour
+from envs.drawing import BACKDROP, FAINT_TEXT, Color
 from envs.maze.environment import Maze
 from envs.maze.levels import Layout
 from envs.maze.params import MazeParams
@@ -110,7 +110,7 @@ def contact_sheet(
     titles: Sequence[str],
     size: int = 200,
     columns: int = 6,
-    colours: Sequence[Colour] | None = None,
+    colors: Sequence[Color] | None = None,
 ) -> np.ndarray:
     """Draws levels in a grid, each with a shortest path and a title.
 
@@ -119,17 +119,17 @@ def contact_sheet(
         titles: L short ones.
         size: width of a maze in pixels.
         columns: mazes in a row, at most.
-        colours: of the titles.
+        colors: of the titles.
 
     Returns:
         uint8 [H, W, 3].
     """
     states = jax.tree.map(np.asarray, states)
-    colours = colours or [FAINT_TEXT] * len(titles)
+    colors = colors or [FAINT_TEXT] * len(titles)
     return tile(
         [
             render_frame(_at(states, i), size=size, path=True, caption=caption)
-            for i, caption in enumerate(zip(titles, colours, strict=True))
+            for i, caption in enumerate(zip(titles, colors, strict=True))
         ],
         columns,
     )

@@ -22,7 +22,7 @@ SHARE_BITS = 16
 def generate(style: str, size: int, seeds: jax.Array, difficulty: jax.Array) -> jax.Array:
     """Mazes: a spanning tree of the cells at odd coordinates, then fewer walls, by chance.
 
-    * `dfs`: the tree of a randomised depth-first search from a random cell: long corridors, few branches.
+    * `dfs`: the tree of a randomized depth-first search from a random cell: long corridors, few branches.
     * `wilson`: a uniformly random spanning tree: short dead ends, many branches.
     * `rooms`: as `dfs`, then rectangular rooms are opened and dead ends cut back (`envs.maze.rooms`).
 
@@ -62,7 +62,7 @@ def check(style: str, size: int) -> None:
 
 def stream(seeds: jax.Array, number: int) -> jax.Array:
     """Seeds of one of several independent sequences: uint32 [2, B]."""
-    return random.finalise(seeds ^ random.finalise(jnp.uint32(number + 1)))
+    return random.finalize(seeds ^ random.finalize(jnp.uint32(number + 1)))
 
 
 def carved(tree: Tree, size: int) -> jax.Array:

@@ -29,16 +29,16 @@ def fingerprint(walls: jax.Array) -> jax.Array:
     combined = jnp.zeros_like(walls[0, 0])
     for row in range(size):
         for word in range(words):
-            place = random.finalise(jnp.uint32(SALT + row * words + word))
-            combined ^= random.finalise(walls[row, word] ^ place)
-    return random.finalise(combined)
+            place = random.finalize(jnp.uint32(SALT + row * words + word))
+            combined ^= random.finalize(walls[row, word] ^ place)
+    return random.finalize(combined)
 
 
 def level_fingerprint(walls: jax.Array, goal: jax.Array, start: jax.Array) -> jax.Array:
     """A hash of a level: uint32 [] of walls uint32 [N, W], goal and start int32 [2]."""
     size = walls.shape[0]
     places = jnp.stack([goal[0] * size + goal[1], start[0] * size + start[1]]).astype(jnp.uint32)
-    return random.finalise(random.finalise(fingerprint(walls) + places[0]) + places[1])
+    return random.finalize(random.finalize(fingerprint(walls) + places[0]) + places[1])
 
 
 def is_held_out(walls: jax.Array) -> jax.Array:

@@ -37,7 +37,7 @@ class Layout:
 def make_layouts(seeds: jax.Array, walls: jax.Array, distance: jax.Array, random_goal: jax.Array) -> Layout:
     """Puts a goal and a start into mazes.
 
-    The goal is the bottom-right square, or uniform over the free squares with a free neighbour. The start is
+    The goal is the bottom-right square, or uniform over the free squares with a free neighbor. The start is
     uniform over the squares, other than the goal, from which a shortest path takes at most
     max(1, floor(distance * largest)) steps; `largest` is the largest of these in the maze.
 
@@ -52,7 +52,7 @@ def make_layouts(seeds: jax.Array, walls: jax.Array, distance: jax.Array, random
     """
     side = walls.shape[0] - 2
     free = free_squares(walls)
-    beside_free = packed.both(free, packed.neighbours(free, side))
+    beside_free = packed.both(free, packed.neighbors(free, side))
     drawn = choose(random.batch_words(seeds, 0), beside_free, side)
     goal = jnp.where(random_goal, drawn, side)
     found = distances_to(packed.at_square(goal, side), free, side)

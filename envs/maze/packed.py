@@ -95,7 +95,7 @@ def moves(a: Words, side: int) -> tuple[Words, Words, Words, Words]:
     return lowered(a, side + 1), lowered(a, 1), raised(a, 1), raised(a, side + 1)
 
 
-def neighbours(a: Words, side: int) -> Words:
+def neighbors(a: Words, side: int) -> Words:
     """Cells beside a set cell; mask the result."""
     return either(*moves(a, side))
 

@@ -18,7 +18,7 @@ from envs.drawing import (
     PINK,
     TEXT,
     Canvas,
-    Colour,
+    Color,
     mix,
 )
 from envs.maze.boards import WORD
@@ -29,18 +29,18 @@ WALL, WALL_SHADE = (74, 83, 128), (50, 57, 92)
 MARGIN, CAPTION = 0.03, 0.1
 STEPS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 Cell = tuple[int, int]
-Caption = tuple[str, Colour]
+Caption = tuple[str, Color]
 
 
 class _Canvas(Canvas):
-    """A picture of N x N cells, in units of cells: (row, column), whole numbers at the centre of a cell.
+    """A picture of N x N cells, in units of cells: (row, column), whole numbers at the center of a cell.
 
     Only the inner half of the border is shown.
     """
 
     def __init__(self, num_cells: int, size: int, captioned: bool) -> None:
         height = size + round(CAPTION * size) if captioned else size
-        # Whole pixels to half a cell keep the edges of neighbours in line.
+        # Whole pixels to half a cell keep the edges of neighbors in line.
         half_cell = (1.0 - 2.0 * MARGIN) * size * OVERSAMPLING / (2 * (num_cells - 1))
         scale = 2.0 * max(1, int(half_cell)) / OVERSAMPLING
         margin = (size - scale * (num_cells - 1)) / 2
@@ -72,7 +72,7 @@ def render_frame(
         trail: earlier positions of the agent, [2] each, oldest first, from the start of the episode.
         path: True shows a shortest path: from the start of the trail, or from the agent where there is none.
         heat: number of visits of each cell, [N, N].
-        caption: text and its colour.
+        caption: text and its color.
 
     Returns:
         uint8 [H, size, 3].
@@ -96,7 +96,7 @@ def render_frame(
 
 
 def progress(state: MazeState, params: MazeParams) -> Caption:
-    """Steps taken and steps that were needed, in a colour that says how the episode stands."""
+    """Steps taken and steps that were needed, in a color that says how the episode stands."""
     time, shortest = int(state.time), int(state.shortest)
     words = f"{time} / {shortest} steps" if shortest >= 0 else f"{time} steps, no way"
     if (np.asarray(state.agent) == np.asarray(state.goal)).all():
@@ -139,13 +139,13 @@ def shortest_path(walls: np.ndarray, start: Cell, goal: Cell) -> list[Cell]:
 
 def _draw_walls(canvas: _Canvas, walls: np.ndarray) -> None:
     """Blocks that run together where they touch, with a shade below."""
-    for offset, colour in ((0.09, WALL_SHADE), (0.0, WALL)):
+    for offset, color in ((0.09, WALL_SHADE), (0.0, WALL)):
         for row, column in np.argwhere(walls):
             top, left = row - 0.5 + offset, column - 0.5
-            canvas.box((top, left), (top + 1.0, left + 1.0), colour, radius=0.22)
+            canvas.box((top, left), (top + 1.0, left + 1.0), color, radius=0.22)
             for other in ((row + 1, column), (row, column + 1)):
                 if max(other) < len(walls) and walls[other]:
-                    _join(canvas, (row + offset, column), (other[0] + offset, other[1]), colour)
+                    _join(canvas, (row + offset, column), (other[0] + offset, other[1]), color)
     # Half of the border lies outside of what is shown.
     last, edge = len(walls) - 1, len(walls)
     for corner, opposite in (
@@ -157,21 +157,21 @@ def _draw_walls(canvas: _Canvas, walls: np.ndarray) -> None:
         canvas.box(corner, opposite, BACKDROP)
 
 
-def _join(canvas: _Canvas, first: tuple[float, float], second: tuple[float, float], colour: Colour) -> None:
+def _join(canvas: _Canvas, first: tuple[float, float], second: tuple[float, float], color: Color) -> None:
     """Fills the notch between the round corners of two blocks that touch."""
     across = (0.0, 0.5) if first[0] != second[0] else (0.5, 0.0)
     canvas.box(
         (first[0] - across[0], first[1] - across[1]),
         (second[0] + across[0], second[1] + across[1]),
-        colour,
+        color,
     )
 
 
 def _draw_heat(canvas: _Canvas, heat: np.ndarray) -> None:
     most = max(1.0, float(np.max(heat)))
     for row, column in np.argwhere(heat > 0):
-        colour = mix(PINK, FLOOR, 0.12 + 0.6 * (heat[row, column] / most) ** 0.7)
-        canvas.box((row - 0.5, column - 0.5), (row + 0.5, column + 0.5), colour)
+        color = mix(PINK, FLOOR, 0.12 + 0.6 * (heat[row, column] / most) ** 0.7)
+        canvas.box((row - 0.5, column - 0.5), (row + 0.5, column + 0.5), color)
 
 
 def _draw_path(canvas: _Canvas, path: Sequence[Cell]) -> None:
@@ -193,10 +193,10 @@ def _draw_trail(canvas: _Canvas, positions: Sequence[Cell]) -> None:
     count = len(positions) - 1
     for i, (first, second) in enumerate(pairwise(positions)):
         share = (i + 1) / count
-        colour = mix(AGENT, FLOOR, 0.25 + 0.4 * share**1.5)
+        color = mix(AGENT, FLOOR, 0.25 + 0.4 * share**1.5)
         width = 0.17 + 0.05 * share  # no narrower than the dots of the path
-        canvas.line([first, second], colour, width)
-        canvas.disc(second, width / 2, colour)
+        canvas.line([first, second], color, width)
+        canvas.disc(second, width / 2, color)
     if count:
         canvas.disc(positions[0], 0.16, FLOOR, AGENT_CORE, 0.07)
 

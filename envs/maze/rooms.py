@@ -18,7 +18,7 @@ def carve_rooms(seeds: jax.Array, walls: jax.Array) -> jax.Array:
     A room spans 2 to side / 2 cells (2 in grids of fewer than six cells a side) along either axis, uniformly,
     at a uniform place; there is one for every twelve cells, at least one, and rooms may overlap. Dead ends
     become shorter by as many squares as a row has cells; the bottom-right cell is never filled. What is free
-    stays connected, and squares without a free neighbour are filled.
+    stays connected, and squares without a free neighbor are filled.
 
     Args:
         seeds: two random words a maze, uint32 [2, B].
@@ -70,7 +70,7 @@ def _below(column: jax.Array, size: int) -> jax.Array:
 
 
 def beside_several(free: Words, side: int) -> Words:
-    """Squares with two free neighbours or more, as packed boards; mask the result."""
+    """Squares with two free neighbors or more, as packed boards; mask the result."""
     north, west, east, south = packed.moves(free, side)
     across = packed.both(packed.either(north, south), packed.either(west, east))
     return packed.either(packed.both(north, south), packed.both(west, east), across)

@@ -33,9 +33,9 @@ class Tree:
 
 
 def depth_first(seeds: jax.Array, side: int) -> Tree:
-    """The tree of a randomised depth-first search from a uniformly random cell.
+    """The tree of a randomized depth-first search from a uniformly random cell.
 
-    Each step goes to one of the neighbours not yet visited, uniformly, or back where there is none. Every
+    Each step goes to one of the neighbors not yet visited, uniformly, or back where there is none. Every
     cell but the root is entered once and left once for its parent, so 2 (cells - 1) steps suffice.
 
     Args:
@@ -81,7 +81,7 @@ def _search_step(
 
 
 def followed(position: Words, vertical: Words, forward: Words, side: int) -> Words:
-    """Where each set cell leads, one step towards the root."""
+    """Where each set cell leads, one step toward the root."""
     lengthwise, sideways = packed.both(position, vertical), packed.without(position, vertical)
     return packed.either(
         packed.raised(packed.both(lengthwise, forward), side + 1),

@@ -16,7 +16,7 @@ from purerl import spaces
 
 @struct.dataclass
 class CartPoleParams:
-    """What may be traced and swept; lengths in metres, masses in kilograms, forces in newtons.
+    """What may be traced and swept; lengths in meters, masses in kilograms, forces in newtons.
 
     Attributes:
         gravity: in m / s^2.

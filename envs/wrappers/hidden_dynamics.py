@@ -1,4 +1,4 @@
-"""Randomised dynamics: how the world answers to an action is another matter in each episode."""
+"""Randomized dynamics: how the world answers to an action is another matter in each episode."""
 
 import math
 from dataclasses import dataclass

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from purerl.replay import Experience, ReplayState
-from purerl.rollout import ActorState, Step
+from purerl.rollout.unroll import ActorState, Step
 from purerl.types import PyTree
 
 

@@ -1,4 +1,4 @@
-r"""Deep Q-learning: double, dueling (see `QNetwork`), n-step and prioritised, each a switch.
+r"""Deep Q-learning: double, dueling (see `QNetwork`), n-step and prioritized, each a switch.
 
 .. math::
     L = \mathbb{E}\left[w\, \ell\left(Q_\theta(s_t, a_t) - \sum_{j<n} \gamma^j r_{t+j}
@@ -6,7 +6,7 @@ r"""Deep Q-learning: double, dueling (see `QNetwork`), n-step and prioritised, e
 
 with the Huber loss or half the square. Sources: Mnih et al. 2015, "Human-level control through deep
 reinforcement learning"; van Hasselt et al. 2016 (arXiv:1509.06461) on double, Wang et al. 2016
-(arXiv:1511.06581) on dueling, Schaul et al. 2016 (arXiv:1511.05952) on prioritised replay; Hessel et al. 2018
+(arXiv:1511.06581) on dueling, Schaul et al. 2016 (arXiv:1511.05952) on prioritized replay; Hessel et al. 2018
 (arXiv:1710.02298) on all together.
 """
 
@@ -29,6 +29,7 @@ from purerl.algorithms.acting import (
     first_experience,
     spread_rates,
 )
+from purerl.algorithms.diagnostics import gradient_metrics, greedy_entropy, look_inside, probe
 from purerl.algorithms.dqn_config import DQNConfig
 from purerl.algorithms.dqn_learning import (
     Learner,
@@ -38,9 +39,12 @@ from purerl.algorithms.dqn_learning import (
     scan_or_call,
     unraveller,
 )
-from purerl.diagnostics import gradient_metrics, greedy_entropy, look_inside, probe
-from purerl.levels import (
-    Judgement,
+from purerl.functional.collectives import num_shards, split_key, sum_across
+from purerl.functional.metrics import Packed, add_up, as_mean, pack
+from purerl.functional.schedules import exploration_rate, learning_rate, linear, share_done
+from purerl.replay import Replay, ReplayState, prioritized, uniform
+from purerl.rollout.levels import (
+    Judgment,
     LevelTrace,
     check_needs,
     forget_renewed,
@@ -50,11 +54,7 @@ from purerl.levels import (
     pool_size,
     start_returns,
 )
-from purerl.metrics import Packed, add_up, as_mean, pack
-from purerl.replay import Replay, ReplayState, prioritised, uniform
-from purerl.rollout import Chance, draw_chance, init_actor, step_environments, values_where
-from purerl.schedules import exploration_rate, learning_rate, linear, share_done
-from purerl.sharding import num_shards, split_key, sum_across
+from purerl.rollout.unroll import Chance, draw_chance, init_actor, step_environments, values_where
 from purerl.spaces import are_vectors
 from purerl.types import Algorithm, AxisName, Curriculum, LevelPool, PyTree, TrainState
 
@@ -64,8 +64,8 @@ PRIORITY_FLOOR = 1e-3
 
 def replay_of(config: DQNConfig) -> Replay:
     """The kind of replay that a configuration asks for."""
-    if config.prioritised:
-        return prioritised(config.num_return_steps, config.num_frames)
+    if config.prioritized:
+        return prioritized(config.num_return_steps, config.num_frames)
     return uniform(config.num_return_steps, config.num_frames, config.event_share, config.event_size)
 
 
@@ -97,7 +97,7 @@ def act(
 
 def judge(
     trace: LevelTrace, values: tuple[jax.Array, jax.Array], last: jax.Array, gamma: jax.Array | float
-) -> Judgement:
+) -> Judgment:
     """What the values of the best actions say of the steps of an update; advantages are one-step errors.
 
     Args:
@@ -110,7 +110,7 @@ def judge(
     next_value = jnp.where(trace.truncated, cut, jnp.concatenate([value[1:], last[None]]))
     terminated = trace.ended & ~trace.truncated
     advantage = trace.reward + jnp.where(terminated, 0.0, gamma * next_value) - value
-    return Judgement(value=value, next_value=next_value, advantage=advantage)
+    return Judgment(value=value, next_value=next_value, advantage=advantage)
 
 
 @struct.dataclass
@@ -169,7 +169,7 @@ def learn_from_replay(
     """A round of learning, once there is enough to learn from."""
     kind = replay_of(config)
     samples, index, weight = kind.read(replay, chance, config.gamma)
-    if config.prioritised:
+    if config.prioritized:
         weight = importance_weights(weight, schedule.weight_exponent, axis_name)
     round_of = partial(learn, network, rate=schedule.learning_rate, config=config, axis_name=axis_name)
     _, *shapes = jax.eval_shape(round_of, learner, samples, weight)
@@ -180,7 +180,7 @@ def learn_from_replay(
     learner, error, metrics = jax.lax.cond(
         knows, round_of, lambda learner, *_: (learner, *nothing), learner, samples, weight
     )
-    if config.prioritised:
+    if config.prioritized:
         priority = (error + PRIORITY_FLOOR) ** config.priority_exponent
         replay = kind.update(replay, index, jnp.where(knows, priority, replay.max_priority))
     return learner, replay, metrics
@@ -229,10 +229,10 @@ def make_dqn(
         learner = dataclasses.replace(learner, epsilon=schedule.epsilon)
         step = partial(act, env, network, pool=state.curriculum.pool, config=config)
         (actor, learner), (metrics, trace) = scan_or_call(step, (actor, learner), (explorations, chances))
-        learner, replay, learnt = learn_from_replay(
+        learner, replay, learned = learn_from_replay(
             network, learner, actor.replay, draws, schedule, config, axis_name
         )
-        return (dataclasses.replace(actor, replay=replay), learner), (metrics, learnt, trace)
+        return (dataclasses.replace(actor, replay=replay), learner), (metrics, learned, trace)
 
     def update(state: TrainState, config: DQNConfig) -> tuple[TrainState, Packed]:
         key, run_key, level_key = split_key(state.key, 1, 2, axis_name)
@@ -242,20 +242,20 @@ def make_dqn(
         )
         schedule = schedule_of(config, state.num_updates)
         inputs = (*draw_ahead(state.actor, run_key, config, axis_name), schedule)
-        (actor, learner), (acted, learnt, trace) = jax.lax.scan(
+        (actor, learner), (acted, learned, trace) = jax.lax.scan(
             partial(iterate, state=state, config=config), (state.actor, learner), inputs
         )
         trace, values = jax.tree.map(
             lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), trace
         )  # [rounds, k, E] -> [T, E]
-        start, judgement = state.actor.environments, None
+        start, judgment = state.actor.environments, None
         if values is not None:
             last = network.apply(unravel(learner.params), actor.environments.observation).max(0)
-            judgement = judge(trace, values, last, config.gamma)
+            judgment = judge(trace, values, last, config.gamma)
         outcome, level_return = level_outcome(
             trace,
             num_levels(state.curriculum.pool),
-            judgement,
+            judgment,
             start.level_return,
             start.episode_length,
             config.gamma,
@@ -266,7 +266,7 @@ def make_dqn(
         )
         slot = forget_renewed(actor.environments.slot, renewed)
         rates = {"epsilon": as_mean(schedule.epsilon), "learning_rate": as_mean(schedule.learning_rate)}
-        metrics = add_up(acted) | add_up(learnt) | level_metrics | rates
+        metrics = add_up(acted) | add_up(learned) | level_metrics | rates
         state = TrainState(
             learner=dataclasses.replace(
                 learner, params=unravel(learner.params), target_params=unravel(learner.target_params)

@@ -31,7 +31,7 @@ class DQNConfig:
     """Frames that observations stack along their last axis, the newest last; the replay stores each once."""
     double: bool = struct.field(pytree_node=False, default=True)
     """Choose the action in a target by the network that learns, and value it by the target network."""
-    prioritised: bool = struct.field(pytree_node=False, default=False)
+    prioritized: bool = struct.field(pytree_node=False, default=False)
     """Draw transitions in proportion to their last error."""
     event_share: float = struct.field(pytree_node=False, default=0.0)
     """Share of each batch that is drawn from steps with an event, a reward other than 0."""
@@ -91,8 +91,8 @@ def check_dqn(config: DQNConfig, shards: int = 1) -> None:
         if not 0 <= getattr(config, name) <= 1:
             raise ValueError(f"{name} = {getattr(config, name)} must lie between 0 and 1")
     check_event_share(config.batch_size // shards, config.event_share, config.event_size)
-    if config.prioritised and config.event_share:
-        raise ValueError("event_share has no meaning with prioritised replay; set one of them to 0")
+    if config.prioritized and config.event_share:
+        raise ValueError("event_share has no meaning with prioritized replay; set one of them to 0")
 
 
 def _check_sizes(config: DQNConfig, shards: int) -> None:

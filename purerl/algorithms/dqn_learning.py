@@ -10,12 +10,12 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from purerl import losses
+from purerl.algorithms.diagnostics import keep_gradient
 from purerl.algorithms.dqn_config import DQNConfig
-from purerl.diagnostics import keep_gradient
-from purerl.metrics import Packed, as_mean, as_means
+from purerl.functional import losses
+from purerl.functional.collectives import max_across, mean_across
+from purerl.functional.metrics import Packed, as_mean, as_means
 from purerl.replay import Sample
-from purerl.sharding import max_across, mean_across
 from purerl.types import AxisName, PyTree
 
 
@@ -26,7 +26,7 @@ class Learner:
     Attributes:
         params: of the network.
         target_params: of the network that values successors.
-        optimizer: state of the optimiser, for all parameters as one flat vector.
+        optimizer: state of the optimizer, for all parameters as one flat vector.
         since_target: gradient steps since the target network moved, int32 [].
         epsilon: share of random actions in force, float32 [].
     """
@@ -58,7 +58,7 @@ def make_optimizer(config: DQNConfig, rate: jax.Array) -> optax.GradientTransfor
 
 
 def init_learner(params: PyTree, config: DQNConfig) -> Learner:
-    """A learner that has not learnt yet; its target network is a copy."""
+    """A learner that has not learned yet; its target network is a copy."""
     return Learner(
         params=params,
         target_params=jax.tree.map(jnp.copy, params),

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from purerl.metrics import Packed, add_up, as_mean
-from purerl.permutation import permutations
-from purerl.sharding import mean_across
+from purerl.functional.collectives import mean_across
+from purerl.functional.metrics import Packed, add_up, as_mean
+from purerl.functional.permutation import permutations
 from purerl.types import AxisName, PyTree
 
 
@@ -44,7 +44,7 @@ def gradient_epochs(
 ) -> tuple[PyTree, PyTree, Packed]:
     """Shuffles the samples anew for each epoch, cuts them into minibatches, and takes a step for each.
 
-    Gradients and the optimiser's state are one flat vector each: one pass over memory for all layers, and one
+    Gradients and the optimizer's state are one flat vector each: one pass over memory for all layers, and one
     kernel to compile. The parameters are carried in both forms, because to cut the vector into a network's
     parameters costs a kernel a leaf.
 

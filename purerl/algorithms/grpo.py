@@ -19,14 +19,14 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from purerl.rollout import ActorState, take_levels
+from purerl.rollout.unroll import ActorState, take_levels
 from purerl.types import LevelPool, Transition
 
 _EPSILON = 1e-6
 
 
 def start_groups(actor: ActorState, pool: LevelPool, key: jax.Array, group_size: int) -> ActorState:
-    """Starts all environments anew, each group of neighbours on one level of the pool.
+    """Starts all environments anew, each group of neighbors on one level of the pool.
 
     Raises:
         ValueError: the size of a group does not divide the number of environments on a device.
@@ -97,5 +97,5 @@ def compare(groups: jax.Array, rounding: jax.Array) -> jax.Array:
         rounding: differences within a group that mean nothing, float32 [N, 1].
     """
     ties = groups.max(1, keepdims=True) - groups.min(1, keepdims=True) <= rounding
-    centred = groups - groups.mean(1, keepdims=True)
-    return jnp.where(ties, 0.0, centred / (groups.std(1, keepdims=True) + _EPSILON))
+    centered = groups - groups.mean(1, keepdims=True)
+    return jnp.where(ties, 0.0, centered / (groups.std(1, keepdims=True) + _EPSILON))

@@ -1,4 +1,4 @@
-r"""Proximal policy optimisation.
+r"""Proximal policy optimization.
 
 .. math::
     L = \mathbb{E}\left[-\min(\rho_t A_t,\ \text{clip}(\rho_t, 1 \pm \epsilon) A_t)
@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from purerl import losses
+from purerl.algorithms.diagnostics import gradient_metrics, look_inside, policy_metrics, probe
 from purerl.algorithms.grpo import start_groups
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.algorithms.ppo_learning import (
@@ -27,9 +27,18 @@ from purerl.algorithms.ppo_learning import (
     make_optimizer,
     prepare,
 )
-from purerl.diagnostics import gradient_metrics, look_inside, policy_metrics, probe
-from purerl.distributions import act_with, draw_noise
-from purerl.levels import (
+from purerl.functional import losses
+from purerl.functional.collectives import num_shards, split_key, sum_across
+from purerl.functional.distributions import act_with, draw_noise
+from purerl.functional.metrics import Packed, as_mean, as_means
+from purerl.functional.normalize import (
+    init_moments,
+    init_observation_moments,
+    normalize_observation,
+    update_observation_moments,
+)
+from purerl.functional.schedules import learning_rate
+from purerl.rollout.levels import (
     LevelTrace,
     check_needs,
     forget_renewed,
@@ -39,16 +48,7 @@ from purerl.levels import (
     pool_size,
     start_returns,
 )
-from purerl.metrics import Packed, as_mean, as_means
-from purerl.normalize import (
-    init_moments,
-    init_observation_moments,
-    normalize_observation,
-    update_observation_moments,
-)
-from purerl.rollout import ActorState, init_actor, unroll
-from purerl.schedules import learning_rate
-from purerl.sharding import num_shards, split_key, sum_across
+from purerl.rollout.unroll import ActorState, init_actor, unroll
 from purerl.spaces import are_vectors
 from purerl.types import Algorithm, AxisName, Curriculum, LevelPool, Metrics, PyTree, TrainState, Transition
 
@@ -94,7 +94,7 @@ def collect(
     key: jax.Array,
     config: PPOConfig,
 ) -> tuple[ActorState, Transition, LevelTrace, Packed]:
-    """Rolls the policy out; what comes back is that of `purerl.rollout.unroll`."""
+    """Rolls the policy out; what comes back is that of `purerl.rollout.unroll.unroll`."""
 
     def draw(key, num_steps):
         return draw_noise(key, env.action_space(config.env_params), num_steps, actor.slot.shape[0])
@@ -164,11 +164,11 @@ def make_ppo(
             rollout_key, group_key = jax.random.split(rollout_key)
             start = start_groups(start, pool, group_key, config.group_size)
         actor, transitions, trace, metrics = collect(env, network, learner, start, pool, rollout_key, config)
-        batch, judgement, moments, discounted = prepare(
+        batch, judgment, moments, discounted = prepare(
             transitions, trace, actor.discounted_return, learner.return_moments, config, axis_name
         )
         outcome, level_return = level_outcome(
-            trace, num_levels(pool), judgement, start.level_return, start.episode_length, config.gamma
+            trace, num_levels(pool), judgment, start.level_return, start.episode_length, config.gamma
         )
         batch = dataclasses.replace(batch, observation=seen(learner, batch.observation))
         if start.carry is not None:

@@ -10,7 +10,7 @@ from purerl.ranges import Unlimited
 
 @struct.dataclass
 class PPOConfig:
-    """Proximal policy optimisation."""
+    """Proximal policy optimization."""
 
     num_envs: int = struct.field(pytree_node=False, default=256)
     """Environments stepped side by side."""

@@ -8,18 +8,18 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from purerl import losses
+from purerl.algorithms.diagnostics import keep_gradient
 from purerl.algorithms.epochs import gradient_epochs
 from purerl.algorithms.grpo import group_advantage
 from purerl.algorithms.ppo_config import PPOConfig
-from purerl.diagnostics import keep_gradient
-from purerl.distributions import entropy_of
-from purerl.levels import Judgement, LevelTrace
-from purerl.metrics import Packed, as_means
-from purerl.normalize import Moments, update_moments
-from purerl.returns import gae, running_returns
-from purerl.rollout import ActorState
-from purerl.sharding import mean_across, sum_across
+from purerl.functional import losses
+from purerl.functional.collectives import mean_across, sum_across
+from purerl.functional.distributions import entropy_of
+from purerl.functional.metrics import Packed, as_means
+from purerl.functional.normalize import Moments, update_moments
+from purerl.functional.returns import gae, running_returns
+from purerl.rollout.levels import Judgment, LevelTrace
+from purerl.rollout.unroll import ActorState
 from purerl.types import AxisName, PyTree, Transition
 
 
@@ -29,9 +29,9 @@ class Learner:
 
     Attributes:
         params: of the network.
-        optimizer: state of the optimiser, for all parameters as one flat vector.
+        optimizer: state of the optimizer, for all parameters as one flat vector.
         return_moments: of the discounted return, which rewards are divided by.
-        observation_moments: of the observations; None where they are not normalised.
+        observation_moments: of the observations; None where they are not normalized.
         rate: step size in force, float32 []; None where it follows the schedule.
     """
 
@@ -46,7 +46,7 @@ class Learner:
 class Batch:
     """What the loss needs of each sample; leaves [B, ...].
 
-    Weights are 1 on average over a rollout, and 0 where a sample is not learnt from.
+    Weights are 1 on average over a rollout, and 0 where a sample is not learned from.
 
     For a network with a memory they are segments of T steps, leaves [T, B, ...], with what was remembered
     before them, `carry`, leaves [1, B, ...], and where in them episodes begin, bool [T, B].
@@ -91,7 +91,7 @@ def adapted_rate(rate: jax.Array, kl: jax.Array, target: float) -> jax.Array:
 
     Args:
         rate: step size in force, float32 [].
-        kl: mean over the gradient steps of an update and the samples that are learnt from, float32 [].
+        kl: mean over the gradient steps of an update and the samples that are learned from, float32 [].
         target: above 0.
 
     Source: Rudin et al. 2022 (arXiv:2109.11978), appendix A.2.
@@ -121,7 +121,7 @@ def ppo_loss(network: Any, params: PyTree, batch: Batch, config: PPOConfig) -> t
         config: coefficients.
 
     Returns:
-        Mean loss over the samples, float32 [], and the metrics of those in this microbatch that are learnt
+        Mean loss over the samples, float32 [], and the metrics of those in this microbatch that are learned
         from.
     """
     policy, value = judge(network, params, batch)
@@ -151,7 +151,7 @@ def prepare(
     moments: Moments,
     config: PPOConfig,
     axis_name: AxisName,
-) -> tuple[Batch, Judgement, Moments, jax.Array]:
+) -> tuple[Batch, Judgment, Moments, jax.Array]:
     """Turns a rollout into samples with advantages and targets.
 
     Returns:
@@ -191,8 +191,8 @@ def prepare(
         target=target,
         weight=weight,
     )
-    judgement = Judgement(value=scale * t.value, next_value=scale * t.next_value, advantage=scale * advantage)
-    return batch, judgement, moments, discounted
+    judgment = Judgment(value=scale * t.value, next_value=scale * t.next_value, advantage=scale * advantage)
+    return batch, judgment, moments, discounted
 
 
 def learn(

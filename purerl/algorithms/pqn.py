@@ -1,4 +1,4 @@
-r"""Parallelised Q-learning: many environments in place of a replay, layer norm in place of a target network.
+r"""Parallelized Q-learning: many environments in place of a replay, layer norm in place of a target network.
 
 .. math::
     L = \mathbb{E}\left[\ell\left(Q_\theta(s_t, a_t) - G_t\right)\right], \qquad
@@ -19,18 +19,22 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from purerl import losses
 from purerl.algorithms.acting import (
     draw_exploration,
     epsilon_greedy,
     explore,
     spread_rates,
 )
+from purerl.algorithms.diagnostics import gradient_metrics, greedy_entropy, keep_gradient, look_inside, probe
 from purerl.algorithms.epochs import gradient_epochs
 from purerl.algorithms.pqn_config import PQNConfig
-from purerl.diagnostics import gradient_metrics, greedy_entropy, keep_gradient, look_inside, probe
-from purerl.levels import (
-    Judgement,
+from purerl.functional import losses
+from purerl.functional.collectives import num_shards, split_key, sum_across
+from purerl.functional.metrics import Packed, as_mean, as_means
+from purerl.functional.returns import gae
+from purerl.functional.schedules import exploration_rate, learning_rate
+from purerl.rollout.levels import (
+    Judgment,
     check_needs,
     forget_renewed,
     fresh_levels,
@@ -39,11 +43,7 @@ from purerl.levels import (
     pool_size,
     start_returns,
 )
-from purerl.metrics import Packed, as_mean, as_means
-from purerl.returns import gae
-from purerl.rollout import init_actor, unroll
-from purerl.schedules import exploration_rate, learning_rate
-from purerl.sharding import num_shards, split_key, sum_across
+from purerl.rollout.unroll import init_actor, unroll
 from purerl.spaces import are_vectors
 from purerl.types import Algorithm, AxisName, Curriculum, PyTree, TrainState
 
@@ -54,7 +54,7 @@ class Learner:
 
     Attributes:
         params: of the network.
-        optimizer: state of the optimiser, for all parameters as one flat vector.
+        optimizer: state of the optimizer, for all parameters as one flat vector.
         epsilon: share of random actions in force, float32 [].
     """
 
@@ -183,16 +183,16 @@ def make_pqn(
             target=advantage + transitions.value,
         )
         rate = learning_rate(config, state.num_updates)
-        learner, learnt = learn(network, learner, batch, shuffle_key, rate, config, axis_name)
-        judgement = Judgement(value=transitions.value, next_value=transitions.next_value, advantage=advantage)
+        learner, learned = learn(network, learner, batch, shuffle_key, rate, config, axis_name)
+        judgment = Judgment(value=transitions.value, next_value=transitions.next_value, advantage=advantage)
         start = state.actor
         outcome, level_return = level_outcome(
-            trace, num_levels(pool), judgement, start.level_return, start.episode_length, config.gamma
+            trace, num_levels(pool), judgment, start.level_return, start.episode_length, config.gamma
         )
         choice, renewed, level_metrics = levels.refresh(
             level_key, state.curriculum, config.env_params, outcome, progress
         )
-        metrics |= learnt | level_metrics | losses.return_metrics(transitions.value, batch.target)
+        metrics |= learned | level_metrics | losses.return_metrics(transitions.value, batch.target)
         metrics |= {"epsilon": as_mean(epsilon), "learning_rate": as_mean(rate)}
         slot = forget_renewed(actor.slot, renewed)
         state = TrainState(

@@ -10,7 +10,7 @@ from purerl.ranges import Unlimited
 
 @struct.dataclass
 class PQNConfig:
-    """Parallelised Q-learning: without replay and without a target network."""
+    """Parallelized Q-learning: without replay and without a target network."""
 
     num_envs: int = struct.field(pytree_node=False, default=128)
     """Environments stepped side by side."""

@@ -3,7 +3,7 @@ r"""Soft actor-critic, with n-step targets and several gradient steps for each s
 .. math::
     J = \mathbb{E}\Big[\sum_t \gamma^t \left(r_t + \alpha H(\pi(\cdot \mid s_t))\right)\Big]
 
-The temperature alpha is learnt, so that the entropy meets a target. Within an update, each step of all
+The temperature alpha is learned, so that the entropy meets a target. Within an update, each step of all
 environments is followed by gradient steps on batches of the replay.
 
 Sources: Haarnoja et al. 2018 (arXiv:1812.05905); for discrete actions, Christodoulou 2019 (arXiv:1910.07207).
@@ -27,12 +27,19 @@ from purerl.algorithms.sac_learning import (
     learn_from,
     unflatten,
 )
-from purerl.levels import check_needs, forget_renewed, fresh_levels, level_outcome, num_levels, pool_size
-from purerl.metrics import Packed, add_up, as_mean
+from purerl.functional.collectives import num_shards, split_key, sum_across
+from purerl.functional.metrics import Packed, add_up, as_mean
+from purerl.functional.schedules import learning_rate
 from purerl.replay import Experience, Replay, uniform
-from purerl.rollout import draw_chance, init_actor, step_environments
-from purerl.schedules import learning_rate
-from purerl.sharding import num_shards, split_key, sum_across
+from purerl.rollout.levels import (
+    check_needs,
+    forget_renewed,
+    fresh_levels,
+    level_outcome,
+    num_levels,
+    pool_size,
+)
+from purerl.rollout.unroll import draw_chance, init_actor, step_environments
 from purerl.types import Algorithm, AxisName, Curriculum, LevelPool, PyTree, TrainState
 
 
@@ -136,10 +143,10 @@ def make_sac(
         )
         _, shapes = jax.eval_shape(learning, learner, replay, learn_key)
         nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        learner, learnt = jax.lax.cond(
+        learner, learned = jax.lax.cond(
             knows, learning, lambda learner, *_: (learner, nothing), learner, replay, learn_key
         )
-        return (Actor(environments=stepped, replay=replay), learner), (metrics | learnt, step.level)
+        return (Actor(environments=stepped, replay=replay), learner), (metrics | learned, step.level)
 
     def update(state: TrainState, config: SACConfig) -> tuple[TrainState, Packed]:
         key, run_key, level_key = split_key(state.key, 1, 2, axis_name)

@@ -51,7 +51,7 @@ class SACConfig:
     gamma: float = 0.99
     """Discount, in [0, 1]."""
     target_rate: float = 0.005
-    """Share of the way that the target network goes towards the network in each gradient step, in (0, 1]."""
+    """Share of the way that the target network goes toward the network in each gradient step, in (0, 1]."""
     max_grad_norm: Unlimited = float("inf")
     """Global norm to which gradients are clipped; inf for no limit."""
     adam_epsilon: float = 1e-8

@@ -10,13 +10,13 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
+from purerl.algorithms.diagnostics import gradient_metrics, keep_gradient, look_inside, policy_metrics, probe
 from purerl.algorithms.dqn_learning import scan_or_call
 from purerl.algorithms.sac_config import SACConfig
 from purerl.algorithms.sac_losses import sac_loss
-from purerl.diagnostics import gradient_metrics, keep_gradient, look_inside, policy_metrics, probe
-from purerl.metrics import Packed, add_up, as_mean
+from purerl.functional.collectives import mean_across, num_shards
+from purerl.functional.metrics import Packed, add_up, as_mean
 from purerl.replay import Replay, ReplayState
-from purerl.sharding import mean_across, num_shards
 from purerl.types import AxisName, PyTree
 
 
@@ -28,7 +28,7 @@ class Learner:
         params: of the network.
         target_params: what targets are computed with: a slow copy of them.
         log_temperature: logarithm of the entropy's weight, float32 [].
-        optimizer: states of the optimisers, for all parameters as one flat vector and for the temperature.
+        optimizer: states of the optimizers, for all parameters as one flat vector and for the temperature.
     """
 
     params: PyTree
@@ -49,7 +49,7 @@ def make_optimizers(
 
 
 def init_learner(params: PyTree, config: SACConfig) -> Learner:
-    """A learner that has learnt nothing, with these parameters."""
+    """A learner that has learned nothing, with these parameters."""
     network_optimizer, temperature_optimizer = make_optimizers(config, 0.0)
     log_temperature = jnp.log(jnp.float32(config.initial_temperature))
     return Learner(
@@ -133,6 +133,6 @@ def diagnose(network: Any, learner: Learner, observation: PyTree) -> Packed:
     """What a learner tells without another step, about observations with leaves [E, ...]."""
     both = lambda net, observation: (net.policy(observation), net.features(observation))  # noqa: E731
     (policy, _), inside = look_inside(network, learner.params, probe(observation), method=both)
-    centre = {} if network.discrete else {"action_mean": as_mean(policy.mode())}
+    center = {} if network.discrete else {"action_mean": as_mean(policy.mode())}
     gradients = gradient_metrics(learner.optimizer, learner.params)
-    return gradients | policy_metrics(policy) | centre | inside
+    return gradients | policy_metrics(policy) | center | inside

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from flax import struct
 
 from purerl.algorithms.sac_config import SACConfig
-from purerl.losses import return_metrics
-from purerl.metrics import Packed, as_means
+from purerl.functional.losses import return_metrics
+from purerl.functional.metrics import Packed, as_means
+from purerl.functional.returns import bootstrap
 from purerl.replay import Sample
-from purerl.returns import bootstrap
 from purerl.types import PyTree
 
 SATURATED = 0.999

@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from purerl import arguments, cli, hosts, printing
 from purerl.doctor.findings import Finding, all_findings
-from purerl.errors import TrainingError, one_line
+from purerl.host import hosts, printing
+from purerl.host.errors import TrainingError, one_line
+from purerl.run import arguments, cli
 
 _STYLES = {"good": "green", "slow": "yellow", "wrong": "bold red"}
 

@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple
 import jax
 import jaxlib
 
-from purerl import cores as processor
-from purerl import platforms, xla
-from purerl.errors import one_line
-from purerl.runtime import available_memory, num_cores
+from purerl.compile import cores as processor
+from purerl.compile import platforms, xla
+from purerl.compile.runtime import available_memory, num_cores
+from purerl.host.errors import one_line
 
 LEAST_PYTHON = (3, 11)
 _LITTLE_MEMORY = 2 * 2**30

@@ -12,8 +12,8 @@ from flax import struct
 
 from purerl import spaces
 from purerl.algorithms.ppo import PPOConfig, make_ppo
+from purerl.compile.program import build_program, usable_devices
 from purerl.networks import NetworkConfig, make_actor_critic
-from purerl.train import build_program, usable_devices
 
 DEFAULT_SECONDS, AT_GFLOPS = 122.0, 267.0
 """Wall time of `experiments/ppo_bikkle.py` on two cores, and the rate of a matrix product on one of them
@@ -109,7 +109,7 @@ def small_training() -> tuple[float, float]:
     jax.block_until_ready(metrics)
     seconds = time.perf_counter() - started
     episodes = metrics["episode_return"]
-    learnt = float(episodes.total.sum() / episodes.weight.sum())
-    if not learnt > 6.0:  # of 8; chance is 0
-        raise RuntimeError(f"a small training reached a return of {learnt:.2f}, of 8")
+    learned = float(episodes.total.sum() / episodes.weight.sum())
+    if not learned > 6.0:  # of 8; chance is 0
+        raise RuntimeError(f"a small training reached a return of {learned:.2f}, of 8")
     return program.steps_per_chunk * (program.num_chunks - 1) / seconds, program.compile_seconds

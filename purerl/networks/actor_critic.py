@@ -48,7 +48,7 @@ class NetworkConfig:
     feed_forward: int = struct.field(pytree_node=False, default=64)
     """Hidden width of the feed-forward sub-layers."""
     normalization: Literal["pre", "post", "none"] = struct.field(pytree_node=False, default="pre")
-    """Where attention normalises features: what enters a residual branch, the sum after it, or nowhere."""
+    """Where attention normalizes features: what enters a residual branch, the sum after it, or nowhere."""
     residual_start: Literal["depth", "one", "zero"] = struct.field(pytree_node=False, default="depth")
     """How large residual branches of attention are at the start: 1 / sqrt(2 layers), 1 or 0."""
     num_layers: int = struct.field(pytree_node=False, default=2)

@@ -59,8 +59,8 @@ def _attention_pool_forward(query, tokens, mask, scale):
 
 def _attention_pool_backward(scale, residuals, gradient):
     query, tokens, pooled, weights = residuals
-    centre = (gradient * pooled).sum(1)  # [H, B]
-    d_scores = scale * weights * ((gradient[:, :, None] * tokens[None]).sum(1) - centre[:, None])
+    center = (gradient * pooled).sum(1)  # [H, B]
+    d_scores = scale * weights * ((gradient[:, :, None] * tokens[None]).sum(1) - center[:, None])
     d_query = (d_scores[:, None] * tokens[None]).sum(2)
 
     def add_head(d_tokens, head):
@@ -132,8 +132,8 @@ class AttentionSettings(NamedTuple):
         num_heads: must divide the width.
         feed_forward: hidden width of the feed-forward sub-layer.
         activation: name of a function in `jax.nn`.
-        residual_scale: gain of the initialisation of the last layer of each residual branch; 0 for zeros.
-        normalization: "pre" normalises what enters a branch, "post" the stream after it, "none" neither.
+        residual_scale: gain of the initialization of the last layer of each residual branch; 0 for zeros.
+        normalization: "pre" normalizes what enters a branch, "post" the stream after it, "none" neither.
     """
 
     num_heads: int

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from purerl.networks.layers import matmul
 
 NEIGHBOURS = ((-1, 0), (1, 0), (0, -1), (0, 1))
-"""Steps to the four neighbours of a cell: up, down, left, right."""
+"""Steps to the four neighbors of a cell: up, down, left, right."""
 
 _WINDOW = tuple((row, column) for row in (-1, 0, 1) for column in (-1, 0, 1))
 
@@ -35,8 +35,8 @@ def shifted(x: jax.Array, row: int, column: int, fill: float = 0.0) -> jax.Array
     return padded[..., 1 + row : 1 + row + height, 1 + column : 1 + column + width, :]
 
 
-def neighbourhoods(x: jax.Array) -> jax.Array:
-    """The 3 x 3 neighbourhood of every cell, row by row: [C, H, W, B] -> [9 * C, H, W, B].
+def neighborhoods(x: jax.Array) -> jax.Array:
+    """The 3 x 3 neighborhood of every cell, row by row: [C, H, W, B] -> [9 * C, H, W, B].
 
     Features of cells outside the grid are zero.
     """
@@ -57,7 +57,7 @@ def convolve(kernel: jax.Array, x: jax.Array) -> jax.Array:
     Returns:
         float32 [G, H, W, B].
     """
-    return matmul(kernel, neighbourhoods(x))
+    return matmul(kernel, neighborhoods(x))
 
 
 def _convolve_forward(kernel, x):
@@ -67,7 +67,7 @@ def _convolve_forward(kernel, x):
 def _convolve_backward(residuals, gradient):
     kernel, x = residuals
     gradient = gradient.reshape(gradient.shape[0], -1)
-    d_kernel = neighbourhoods(x).reshape(kernel.shape[0], -1) @ gradient.T
+    d_kernel = neighborhoods(x).reshape(kernel.shape[0], -1) @ gradient.T
     d_copies = (kernel @ gradient).reshape(len(_WINDOW), *x.shape)
     return d_kernel, sum(
         shifted(d, -row, -column) for d, (row, column) in zip(d_copies, _WINDOW, strict=True)

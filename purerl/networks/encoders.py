@@ -44,7 +44,7 @@ class MLPEncoder(nn.Module):
     Attributes:
         sizes: width of each hidden layer.
         activation: name of a function in `jax.nn`.
-        layer_norm: whether features are normalised before each activation.
+        layer_norm: whether features are normalized before each activation.
     """
 
     sizes: tuple[int, ...] = (64, 64)
@@ -146,7 +146,7 @@ class SetAttentionEncoder(nn.Module):
         num_summary_layers: layers in which the summary attends to the tokens.
         feed_forward: hidden width of the feed-forward sub-layers.
         activation: name of a function in `jax.nn`.
-        normalization: where features are normalised: "pre", "post" or "none"; see `AttentionSettings`.
+        normalization: where features are normalized: "pre", "post" or "none"; see `AttentionSettings`.
         residual_start: gain of each residual branch at the start: "depth" for 1 / sqrt(2 L) with L layers
             (Zhang et al. 2019, arXiv:1901.09321), "one", or "zero" (Bachlechner et al. 2020,
             arXiv:2003.04887).

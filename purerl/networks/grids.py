@@ -39,7 +39,7 @@ class Conv(Layer):
 
     Attributes:
         features: number of channels of the result.
-        scale: gain of the orthogonal initialisation; 0 starts the layer at zero.
+        scale: gain of the orthogonal initialization; 0 starts the layer at zero.
         use_bias: whether to add a bias, which starts at zero.
     """
 
@@ -63,7 +63,7 @@ def read_at(plane: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def read_around(plane: jax.Array, x: jax.Array) -> jax.Array:
-    """The features of the four neighbours of the marked cell: [H, W, B] and [C, H, W, B] -> [4, C, B]."""
+    """The features of the four neighbors of the marked cell: [H, W, B] and [C, H, W, B] -> [4, C, B]."""
     return jnp.stack([read_at(shifted(plane, -row, -column), x) for row, column in NEIGHBOURS])
 
 
@@ -164,9 +164,9 @@ class RecurrentConvEncoder(Layer):
 
 
 class PropagationEncoder(Layer):
-    """Values spread from cell to cell, in the same way k times; the agent looks at those of its neighbours.
+    """Values spread from cell to cell, in the same way k times; the agent looks at those of its neighbors.
 
-    What a cell is worth by itself and what it costs to cross are learnt from the cell and its surroundings;
+    What a cell is worth by itself and what it costs to cross are learned from the cell and its surroundings;
     `propagate` does the rest, in each map by itself. At first all cells cost the same, and each map follows
     one plane of the observation, so that one map leads to the goal from the start and shows at once which
     cells do not let the agent pass. Maps do not see the agent: its own cell would be the nearest source. k is
@@ -206,7 +206,7 @@ class PropagationEncoder(Layer):
         value = propagate(source, cost, self.num_iterations or default_iterations(grid))
         here = read_at(agent, value)
         gain = read_around(agent, value) - here  # [4, num_maps, B]
-        # In units of the local price a step towards the source is worth 1 wherever the agent stands.
+        # In units of the local price a step toward the source is worth 1 wherever the agent stands.
         gain = gain / (read_at(agent, cost) + jnp.abs(gain))
         joined = [gain.reshape(-1, here.shape[-1]), here / SOURCE_SCALE, read_at(agent, features)]
         return activate(self.activation, Dense(self.width)(jnp.concatenate(joined)))

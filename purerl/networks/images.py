@@ -16,7 +16,7 @@ class ImageEncoder(nn.Module):
         channels: features of each pixel.
         width: size of the result.
         activation: name of a function in `jax.nn`.
-        layer_norm: whether features are normalised before each activation.
+        layer_norm: whether features are normalized before each activation.
     """
 
     channels: int = 16

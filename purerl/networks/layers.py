@@ -12,8 +12,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from purerl.compile.platforms import rows_first, turns_samples
 from purerl.networks.orthogonal import orthogonal
-from purerl.platforms import rows_first, turns_samples
 
 
 def _product(a, b):
@@ -79,7 +79,7 @@ class Layer(nn.Module):
 
     @nn.nowrap
     def param(self, name: str, init_fn: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        """As in flax, which traces the initialiser anew wherever the parameter is used, to compare shapes."""
+        """As in flax, which traces the initializer anew wherever the parameter is used, to compare shapes."""
         if self.has_variable("params", name):
             return self.get_variable("params", name)
         return super().param(name, init_fn, *arguments, **named)
@@ -90,7 +90,7 @@ class Dense(Layer):
 
     Attributes:
         features: size of the result.
-        scale: gain of the orthogonal initialisation; 0 starts the layer at zero.
+        scale: gain of the orthogonal initialization; 0 starts the layer at zero.
         use_bias: whether to add a bias, which starts at zero.
     """
 
@@ -110,7 +110,7 @@ class Dense(Layer):
 
 
 class LayerNorm(Layer):
-    """Normalises the features of each sample (Ba et al. 2016, arXiv:1607.06450): [F, ...] -> [F, ...]."""
+    """Normalizes the features of each sample (Ba et al. 2016, arXiv:1607.06450): [F, ...] -> [F, ...]."""
 
     epsilon: float = 1e-5
 
@@ -120,9 +120,9 @@ class LayerNorm(Layer):
         shape = (-1, *(1,) * (x.ndim - 1))
         scale = self.param("scale", nn.initializers.ones_init(), (x.shape[0],)).reshape(shape)
         bias = self.param("bias", nn.initializers.zeros_init(), (x.shape[0],)).reshape(shape)
-        centred = x - x.mean(0, keepdims=True)
-        variance = jnp.square(centred).mean(0, keepdims=True)
-        return centred * jax.lax.rsqrt(variance + self.epsilon) * scale + bias
+        centered = x - x.mean(0, keepdims=True)
+        variance = jnp.square(centered).mean(0, keepdims=True)
+        return centered * jax.lax.rsqrt(variance + self.epsilon) * scale + bias
 
 
 class MLP(nn.Module):
@@ -131,7 +131,7 @@ class MLP(nn.Module):
     Attributes:
         sizes: width of each layer.
         activation: name of a function in `jax.nn`.
-        layer_norm: whether features are normalised before each activation.
+        layer_norm: whether features are normalized before each activation.
     """
 
     sizes: tuple[int, ...]

@@ -87,7 +87,7 @@ class MemoryActorCritic(Heads):
             begins: bool [B], True where an episode begins with this observation.
 
         Returns:
-            What they remember afterwards, the policy, a batch [B] of distributions, and the values, float32
+            What they remember afterward, the policy, a batch [B] of distributions, and the values, float32
             [B].
         """
         after = {}

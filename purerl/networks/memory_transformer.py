@@ -20,7 +20,7 @@ class Past:
     """What the transformer remembers.
 
     Attributes:
-        states: for each layer the last M + 1 of its inputs, normalised: a ring, float32 [B, M + 1, W].
+        states: for each layer the last M + 1 of its inputs, normalized: a ring, float32 [B, M + 1, W].
         length: how many of them belong to the episode, M at most, int32 [B].
         cursor: where the ring is written next, where the oldest stands: int32 [B], all the same.
     """
@@ -32,8 +32,8 @@ class Past:
 
 def standardize(x: jax.Array) -> jax.Array:
     """Mean 0 and variance 1 over the features, axis 0; what follows is linear and has scale and bias."""
-    centred = x - x.mean(0, keepdims=True)
-    return centred * jax.lax.rsqrt(jnp.square(centred).mean(0, keepdims=True) + 1e-5)
+    centered = x - x.mean(0, keepdims=True)
+    return centered * jax.lax.rsqrt(jnp.square(centered).mean(0, keepdims=True) + 1e-5)
 
 
 def episode_ages(begins: jax.Array, length: jax.Array, limit: int) -> jax.Array:
@@ -86,7 +86,7 @@ class Gate(Layer):
 
 
 class GatedLayer(Layer):
-    """Attention to the past and a feed-forward network, each normalised before and gated behind."""
+    """Attention to the past and a feed-forward network, each normalized before and gated behind."""
 
     width: int
     num_heads: int
@@ -111,7 +111,7 @@ class GatedLayer(Layer):
     def step(
         self, x: jax.Array, normed: jax.Array, past: jax.Array, distance: jax.Array, visible: jax.Array
     ) -> jax.Array:
-        """One step: x [W, B], normalised, with the ring [B, M + 1, W] -> [W, B].
+        """One step: x [W, B], normalized, with the ring [B, M + 1, W] -> [W, B].
 
         `distance`, int32 [M + 1], is how many steps ago each state of the ring was; `visible`, bool
         [B, M + 1], whether it belongs to the episode.
@@ -129,7 +129,7 @@ class GatedLayer(Layer):
         return self._out(x, gather_past(weights, past, value))
 
     def __call__(self, x: jax.Array, normed: jax.Array, past: jax.Array, age: jax.Array) -> jax.Array:
-        """A segment: x [W, T * B], normalised, after the past [W, M, B] -> [W, T * B]; age: int32 [T, B]."""
+        """A segment: x [W, T * B], normalized, after the past [W, M, B] -> [W, T * B]; age: int32 [T, B]."""
         heads = self.biases.shape[1:]
         every = jnp.concatenate([past, normed.reshape(-1, *age.shape)], axis=1)
         query = self.query(normed).reshape(*heads, *age.shape)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 
 def orthogonal(scale: float = 1.0) -> nn.initializers.Initializer:
-    """Orthogonal initialisation (Saxe et al. 2014), the usual choice for policy gradients.
+    """Orthogonal initialization (Saxe et al. 2014), the usual choice for policy gradients.
 
     The matrix is that of `jax.nn.initializers.orthogonal` for the same key, but for rounding, without LAPACK,
     whose routines share a batch among the threads of XLA and wait for them: on several CPU devices, which
@@ -22,17 +22,17 @@ def orthogonal(scale: float = 1.0) -> nn.initializers.Initializer:
         distributed evenly over all such matrices (Haar); leading axes of the shape are joined to the rows.
     """
 
-    def initialise(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+    def initialize(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
         num_rows, num_columns = math.prod(shape[:-1]), shape[-1]
         tall = (max(num_rows, num_columns), min(num_rows, num_columns))
-        found = orthonormalised(jax.random.normal(key, tall, dtype).T)
+        found = orthonormalized(jax.random.normal(key, tall, dtype).T)
         found = found if num_rows < num_columns else found.T
         return (scale * found).reshape(shape).astype(dtype)
 
-    return initialise
+    return initialize
 
 
-def orthonormalised(vectors: jax.Array) -> jax.Array:
+def orthonormalized(vectors: jax.Array) -> jax.Array:
     """Vectors, float32 [N, D] with N at most D, made orthonormal: each less its part along those before it.
 
     The Gram-Schmidt process, with each projection taken twice, which leaves rounding alone ("twice is

@@ -1,6 +1,7 @@
 """What a network tells about itself where it is asked: how its residual branches and its attention behave.
 
-Nothing is computed unless the collection `DIAGNOSTICS` is mutable in `apply`; see `purerl.diagnostics`.
+Nothing is computed unless the collection `DIAGNOSTICS` is mutable in `apply`; `purerl.algorithms.diagnostics`
+asks.
 """
 
 from collections.abc import Callable

@@ -27,7 +27,7 @@ class QNetworkConfig(NetworkConfig):
     dueling: bool = struct.field(pytree_node=False, default=False)
     """Values and advantages from heads of their own, added up."""
     layer_norm: bool = struct.field(pytree_node=False, default=False)
-    """Normalise features before each activation, in the head and in the encoders mlp and image."""
+    """Normalize features before each activation, in the head and in the encoders mlp and image."""
 
 
 class QNetwork(nn.Module):
@@ -69,7 +69,7 @@ class QNetwork(nn.Module):
 
 
 def make_q_encoder(name: NetworkName, config: QNetworkConfig) -> nn.Module:
-    """The encoder of that name, normalised where it can be."""
+    """The encoder of that name, normalized where it can be."""
     if name == "mlp":
         sizes = (config.width,) * config.num_layers
         return MLPEncoder(sizes, config.activation, config.layer_norm, name="encoder")

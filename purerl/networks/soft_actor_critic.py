@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from purerl.distributions import TanhNormal
+from purerl.functional.distributions import TanhNormal
 from purerl.networks.actor_critic import NetworkConfig, NetworkName, check_network, make_encoder
 from purerl.networks.encoders import flatten_observation
 from purerl.networks.layers import MLP, Dense
@@ -24,7 +24,7 @@ class SoftNetworkConfig(NetworkConfig):
     """Whether the actor reads the encoder of the critics, which learns from their loss alone; an mlp has none
     to share."""
     layer_norm: bool = struct.field(pytree_node=False, default=False)
-    """Normalise each hidden layer of the critics' heads before its activation; keeps values from running off
+    """Normalize each hidden layer of the critics' heads before its activation; keeps values from running off
     where many gradient steps are taken for each step of the environment."""
     num_critics: int = struct.field(pytree_node=False, default=2)
     """Heads of the critic; targets are the least of their values."""
@@ -37,7 +37,7 @@ class CriticHead(nn.Module):
         sizes: width of each hidden layer.
         num_values: 1 for continuous actions, their number for discrete ones.
         activation: name of a function in `jax.nn`.
-        layer_norm: whether each hidden layer is normalised before its activation.
+        layer_norm: whether each hidden layer is normalized before its activation.
     """
 
     sizes: tuple[int, ...]

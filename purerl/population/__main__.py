@@ -12,9 +12,9 @@ from typing import Annotated
 
 import tyro
 
-from purerl import cli
 from purerl.population.evolution import PopulationOptions
 from purerl.population.training import resume, train_population
+from purerl.run import cli
 from purerl.sweep.command import check_resumed, read_command
 
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from purerl import limits, runs
-from purerl.errors import UserError
+from purerl.host import limits
+from purerl.host.errors import UserError
 from purerl.population.evolution import PopulationOptions
-from purerl.runs import RunOptions
+from purerl.run import runs
+from purerl.run.runs import RunOptions
 from purerl.sweep.settings import Member, buckets, varied_leaves
 from purerl.sweep.space import Choice, Space
 

@@ -6,16 +6,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from purerl import files, printing, runs
-from purerl.logging import records
-from purerl.plots import plot_curves
+from purerl.compile.program import Program
+from purerl.host import files, printing
 from purerl.population.evolution import Population, Rules
 from purerl.population.lineage import read_lineage
 from purerl.population.ranking import final_scores
 from purerl.population.schedules import draw_schedules
-from purerl.runs import Session
-from purerl.session import summary_of
-from purerl.train import Program
+from purerl.run import runs
+from purerl.run.runs import Session
+from purerl.run.session import summary_of
+from purerl.view import records
+from purerl.view.plots import plot_curves
 
 
 def finish(

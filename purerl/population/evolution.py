@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from purerl.metrics import Packed, pack, unpack
+from purerl.functional.metrics import Packed, pack, unpack
 from purerl.ranges import Runs, Seed
 from purerl.sweep.space import LogUniform, Uniform
 from purerl.types import Mean, PyTree, TrainState

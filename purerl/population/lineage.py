@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from purerl import files
-from purerl.logging import records
-from purerl.loop import Report
+from purerl.host import files
 from purerl.population.evolution import PARENT, SCORE, VALUE
+from purerl.view import records
+from purerl.view.records import Report
 
 LINEAGE_FILE = "lineage.jsonl"
 

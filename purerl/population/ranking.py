@@ -5,11 +5,11 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from purerl import loop, runs
-from purerl.logging import records, scoring
 from purerl.population.evolution import PopulationOptions
-from purerl.runs import Session
+from purerl.run import loop, runs
+from purerl.run.runs import Session
 from purerl.types import PyTree
+from purerl.view import records, scoring
 
 _AT_THE_END = 5
 """Times as many episodes choose the best member as rank members at a selection."""
@@ -24,7 +24,7 @@ Ranking = Callable[[PyTree, int], np.ndarray | None]
 def ranking(session: Session, options: PopulationOptions) -> Ranking:
     """`(learners [M, ...], chunk) -> scores`, float32 [M] on the host; NaN where no selection is due.
 
-    Every selection draws episodes of its own, so that none is learnt by heart. None instead of scores, at
+    Every selection draws episodes of its own, so that none is learned by heart. None instead of scores, at
     every chunk, where members are ranked by returns of training.
     """
     evaluate, num_episodes = session.experiment.score, options.score_episodes

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from purerl.figures import PALE, STRONG, save, steps_below, style
 from purerl.sweep.space import LogUniform, Uniform
+from purerl.view.figures import PALE, STRONG, save, steps_below, style
 
 
 def ancestors(lineage: Sequence[Mapping[str, Any]], member: int) -> list[int]:

@@ -15,22 +15,9 @@ from typing import Any, NamedTuple
 import jax
 from rich.console import Console
 
-from purerl import (
-    checkpoint,
-    device_choice,
-    files,
-    hosts,
-    interrupt,
-    lock,
-    loop,
-    printing,
-    repair,
-    runs,
-    serialization,
-)
-from purerl.errors import Interrupted
-from purerl.logging import recorder, records, scoring, sinks
-from purerl.loop import Report
+from purerl.compile.program import Members, Program
+from purerl.host import files, hosts, interrupt, lock, printing, serialization
+from purerl.host.errors import Interrupted
 from purerl.population.checks import check_options, check_space, leaves_of
 from purerl.population.ending import finish
 from purerl.population.evolution import (
@@ -42,14 +29,16 @@ from purerl.population.evolution import (
 )
 from purerl.population.lineage import LINEAGE_FILE, append_line, lineage_line
 from purerl.population.ranking import ranking
-from purerl.runs import RunOptions, Session
-from purerl.session import plan_of
+from purerl.run import checkpoint, device_choice, loop, repair, runs
+from purerl.run.runs import RunOptions, Session
+from purerl.run.session import plan_of
 from purerl.sweep.probe import interruptible, measure_width
 from purerl.sweep.reached import check_explored
 from purerl.sweep.settings import Build, Member, make_members, typed, varied_leaves
 from purerl.sweep.space import LogUniform, Space, Uniform, draw
 from purerl.sweep.training import SCHEMA_VERSION, read_sweep, write_sweep
-from purerl.train import Members, Program
+from purerl.view import recorder, records, scoring, sinks
+from purerl.view.records import Report
 
 POPULATION_FILE = "population.json"
 _CHECKPOINTS = 10

@@ -1,6 +1,6 @@
 """Experience replay as data: pure functions over arrays that stay on the device."""
 
-from purerl.replay.buffers import Replay, ReplayState, check_event_share, prioritised, uniform
+from purerl.replay.buffers import Replay, ReplayState, check_event_share, prioritized, uniform
 from purerl.replay.memory import check_fits, estimate_bytes
 from purerl.replay.storage import Experience, Sample
 
@@ -12,6 +12,6 @@ __all__ = [
     "check_event_share",
     "check_fits",
     "estimate_bytes",
-    "prioritised",
+    "prioritized",
     "uniform",
 ]

@@ -1,4 +1,4 @@
-"""Replay buffers: uniform, with a share of events by option, and prioritised.
+"""Replay buffers: uniform, with a share of events by option, and prioritized.
 
     replay = uniform(num_steps=3)
     state = replay.init(example, capacity, num_envs)
@@ -36,7 +36,7 @@ class ReplayState:
 
     Attributes:
         storage: the experience.
-        tree: a `SumTree` of all steps (prioritised) or of those with a reward (events); else None.
+        tree: a `SumTree` of all steps (prioritized) or of those with a reward (events); else None.
         max_priority: highest priority ever given, float32 [1]; None where there are none.
     """
 
@@ -55,7 +55,7 @@ class Replay(NamedTuple):
         sample: `(state, key, batch_size, gamma, num_batches=1) -> (sample [G * B, ...], index int32 [G * B],
             weight float32 [G * B])`: G batches of B, one after another, each of them a sample of the whole.
             Weights are 1 / (N P(i)), 1 on average: 1 for uniform draws, 0 where there was nothing to draw.
-            For prioritised replay, take them to the power beta and divide by the highest.
+            For prioritized replay, take them to the power beta and divide by the highest.
         draw: `(state, key, batch_size, num_batches=1) -> chance`: what chance decides in `sample`; the state
             tells shapes.
         read: `(state, chance, gamma) -> ...`: as `sample`, which is both together.
@@ -142,7 +142,7 @@ def uniform(
     return Replay(init=init, add=add, draw=draw, read=read, update=update)
 
 
-def prioritised(num_steps: int = 1, num_frames: int = 1) -> Replay:
+def prioritized(num_steps: int = 1, num_frames: int = 1) -> Replay:
     r"""Each step in proportion to its priority, :math:`P(i) = p_i / \sum_j p_j`; new ones get the highest.
 
     Priorities are what `update` is given: take errors to the power alpha before.
@@ -252,7 +252,7 @@ def _choose_steps(stored: Storage, bits: jax.Array, num_frames: int) -> tuple[ja
     """
     num_envs = stored.head.size
     count = stored.num_rows[0] * num_envs
-    # The remainder favours small indices by no more than the capacity in 2 ** 32.
+    # The remainder favors small indices by no more than the capacity in 2 ** 32.
     number = bits % jnp.maximum(count, 1).astype(bits.dtype)
     candidates = (number % num_envs * storage.ring_size(stored) + number // num_envs).astype(jnp.int32)
     index, met = candidates[0], storage.is_step(stored, candidates[0], num_frames)

@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from purerl.functional.trees import select
 from purerl.replay.rows import Rows, init_rows, put, take
-from purerl.rollout import select
 from purerl.types import PyTree
 
 OPEN, CONTINUES, TERMINATED, TRUNCATED = 0, 1, 2, 3

@@ -58,14 +58,14 @@ def draw(tree: SumTree, key: jax.Array, num_batches: int, batch_size: int) -> ja
 
     Those for the root are spread evenly (stratified sampling): of the G * B strata that the sum is cut into,
     each is met once. Leaves are in the order of environments and of time, and so are strata: each batch has
-    one of every G neighbours, drawn at random, so that each is a stratified sample of the whole.
+    one of every G neighbors, drawn at random, so that each is a stratified sample of the whole.
     """
     count = num_batches * batch_size
     numbers = jax.random.uniform(key, (len(tree) * count + (batch_size if num_batches > 1 else 0),))
     uniforms, turn = numbers[: len(tree) * count].reshape(len(tree), count), numbers[len(tree) * count :]
     stratum = jnp.arange(count)
     if num_batches > 1:
-        first = (turn * num_batches).astype(jnp.int32)  # where in its neighbourhood the first batch draws
+        first = (turn * num_batches).astype(jnp.int32)  # where in its neighborhood the first batch draws
         place = (jnp.arange(num_batches)[:, None] + first) % num_batches
         stratum = (jnp.arange(batch_size) * num_batches + place).ravel()
     # Rounding can make the last one 1, which lies beyond the last leaf.

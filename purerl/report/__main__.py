@@ -12,10 +12,10 @@ from typing import Annotated
 
 import tyro
 
-from purerl import arguments, cli
 from purerl.report.comparing import ScoredBy
 from purerl.report.page import write_report
 from purerl.report.plain_files import printable
+from purerl.run import arguments, cli
 
 
 @dataclass(frozen=True)

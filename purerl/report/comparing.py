@@ -7,11 +7,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from purerl import serialization
-from purerl.logging import scoring
+from purerl.host import serialization
 from purerl.report.plain_files import printable
 from purerl.report.reading import Run, Skipped
-from purerl.runs import HOST_OPTIONS
+from purerl.run.runs import HOST_OPTIONS
+from purerl.view import scoring
 
 _OF_THE_SEEDS = (*HOST_OPTIONS, "seed", "num_seeds")
 _OF_THE_TASK = ("env", "protocol")

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from purerl import files
-from purerl.errors import TrainingError, UserError, one_line
+from purerl.host import files
+from purerl.host.errors import TrainingError, UserError, one_line
 from purerl.report import pictures, tables
 from purerl.report.comparing import ScoredBy, Task, compare, relative
 from purerl.report.html import document, element, film, picture

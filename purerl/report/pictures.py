@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from purerl.figures import GRID, INK, PALE, SERIES, save, steps_below, style
+from purerl.functional.statistics import interquartile_interval
 from purerl.report.comparing import Group, Task
 from purerl.report.scores import Comparison, Reached, Score
-from purerl.statistics import interquartile_interval
+from purerl.view.figures import GRID, INK, PALE, SERIES, save, steps_below, style
 
 _ROW = 0.34
 

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from purerl.errors import one_line
+from purerl.host.errors import one_line
 
 _DEEPEST = 40
 _OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

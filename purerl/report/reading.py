@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from purerl import runs
-from purerl.errors import one_line
-from purerl.logging import scoring
+from purerl.host.errors import one_line
 from purerl.report.plain_files import UnusableError, parse, printable, read_bytes
 from purerl.report.summaries import is_seed, usable
+from purerl.run import runs
+from purerl.view import scoring
 
 MEMBERS = "members"
 """Folder of a sweep in which each member is a run directory."""

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from purerl.functional.statistics import interquartile_interval, probability_of_improvement
 from purerl.report.comparing import Group, Task
-from purerl.statistics import interquartile_interval, probability_of_improvement
 
 _SHARE_OF_THE_WAY = 0.9
 _MOST_PAIRS = 15

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from purerl.logging.progress import short
+from purerl.functional.statistics import interquartile_interval
 from purerl.report.comparing import Task, relative
 from purerl.report.html import element, table, warning
 from purerl.report.reading import Run, Skipped
@@ -18,7 +18,7 @@ from purerl.report.scores import (
     improvements,
     time_to,
 )
-from purerl.statistics import interquartile_interval
+from purerl.view.progress import short
 
 _NONE = "-"
 

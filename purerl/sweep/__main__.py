@@ -14,7 +14,7 @@ from typing import Annotated
 
 import tyro
 
-from purerl import cli
+from purerl.run import cli
 from purerl.sweep.command import check_resumed, read_command
 from purerl.sweep.settings import SweepOptions
 from purerl.sweep.training import resume, sweep

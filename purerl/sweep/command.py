@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from purerl import arguments, limits
-from purerl.errors import UserError, one_line
-from purerl.runs import RunOptions
+from purerl.host import limits
+from purerl.host.errors import UserError, one_line
+from purerl.run import arguments
+from purerl.run.runs import RunOptions
 from purerl.sweep.space import Values, parse_values
 
 _PREFIX = "--sweep."

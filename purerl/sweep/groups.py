@@ -10,15 +10,16 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from purerl import checkpoint, files, interrupt, loop, printing, repair, runs
-from purerl.errors import Interrupted, TrainingError, UserError, one_line
-from purerl.logging import progress, recorder, records, scoring, sinks
-from purerl.loop import Report
-from purerl.runs import Session
-from purerl.session import plan_of, summary_of
+from purerl.compile.program import Members, Program
+from purerl.host import files, interrupt, printing
+from purerl.host.errors import Interrupted, TrainingError, UserError, one_line
+from purerl.run import checkpoint, loop, repair, runs
+from purerl.run.runs import Session
+from purerl.run.session import plan_of, summary_of
 from purerl.sweep.scoring import score_members, summary_entry
-from purerl.train import Members, Program
 from purerl.types import TrainState
+from purerl.view import progress, recorder, records, scoring, sinks
+from purerl.view.records import Report
 
 _CHECKPOINTS_PER_GROUP = 10
 

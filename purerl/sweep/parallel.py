@@ -12,8 +12,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from purerl.figures import INK, PALE, save, style
 from purerl.sweep.space import in_words
+from purerl.view.figures import INK, PALE, save, style
 
 _COLORS = colormaps["viridis"]
 _SPREAD = 20.0

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from purerl import interrupt
-from purerl.errors import UserError
-from purerl.placement import must_loop
-from purerl.runtime import available_memory
+from purerl.compile.placement import must_loop
+from purerl.compile.program import Members, Program
+from purerl.compile.runtime import available_memory
+from purerl.host import interrupt
+from purerl.host.errors import UserError
 from purerl.sweep.settings import Member, rows
-from purerl.train import Members, Program
 
 _FACTOR = 4
 _REPEATS = 5

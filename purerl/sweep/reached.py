@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from purerl.errors import UserError
-from purerl.reach import reach
+from purerl.compile.reach import reach
+from purerl.host.errors import UserError
 from purerl.sweep.settings import Member, is_leaf
 
 

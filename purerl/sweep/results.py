@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from purerl import files, printing
-from purerl.errors import TrainingError, one_line
+from purerl.host import files, printing
+from purerl.host.errors import TrainingError, one_line
 from purerl.report.comparing import Task, group_of, what_scores
 from purerl.report.pictures import draw_curves
 from purerl.report.reading import read_runs
 from purerl.report.scores import Score, final_scores
-from purerl.runs import CONFIG_FILE
+from purerl.run.runs import CONFIG_FILE
 from purerl.sweep.parallel import draw_parallel
 from purerl.sweep.settings import Member
 from purerl.sweep.space import in_words, label

@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from purerl.errors import UserError
-from purerl.runs import Session
+from purerl.host.errors import UserError
+from purerl.run.runs import Session
 from purerl.types import PyTree
 
 _MOST_EPISODES = 1_000_000

@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purerl import arguments
-from purerl.building import build_experiment
-from purerl.errors import UserError, one_line
+from purerl.compile.program import Members, name_of
+from purerl.host.errors import UserError, one_line
 from purerl.ranges import Runs, Seed
-from purerl.runs import Experiment, RunOptions
+from purerl.run import arguments
+from purerl.run.building import build_experiment
+from purerl.run.runs import Experiment, RunOptions
 from purerl.sweep.space import Choice, SamplerName, Setting, Space, check_values, label
-from purerl.train import Members, name_of
 
 Build = Callable[[Any], Experiment]
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from purerl.errors import UserError
-from purerl.limits import shown
+from purerl.host.errors import UserError
+from purerl.host.limits import shown
 from purerl.ranges import MOST_RUNS
 
 SamplerName = Literal["auto", "grid", "random", "sobol"]

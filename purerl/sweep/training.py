@@ -13,23 +13,14 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from purerl import (
-    device_choice,
-    files,
-    hosts,
-    interrupt,
-    limits,
-    lock,
-    placement,
-    printing,
-    runs,
-    serialization,
-    textfiles,
-)
-from purerl.errors import UserError
+from purerl.compile import placement
+from purerl.compile.program import Members, Program
+from purerl.host import files, hosts, interrupt, limits, lock, printing, serialization, textfiles
+from purerl.host.errors import UserError
 from purerl.report.reading import MEMBERS
 from purerl.report.scores import Score
-from purerl.runs import RunOptions, Session
+from purerl.run import device_choice, runs
+from purerl.run.runs import RunOptions, Session
 from purerl.sweep import results
 from purerl.sweep.groups import Group, train_group
 from purerl.sweep.probe import Width, interruptible, measure_width, members_in_memory
@@ -46,7 +37,6 @@ from purerl.sweep.settings import (
     typed,
 )
 from purerl.sweep.space import Space, as_text, draw
-from purerl.train import Members, Program
 
 SWEEP_FILE = "sweep.json"
 SCHEMA_VERSION = 2

@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("brax")
 
 from envs.brax_adapter import BraxParams, make
-from purerl.levels import make_pool
-from purerl.rollout import draw_chance, init_actor, step_environments
+from purerl.rollout.levels import make_pool
+from purerl.rollout.unroll import draw_chance, init_actor, step_environments
 
 PARAMS = BraxParams(max_steps_in_episode=3)
 ENV = make("brax/inverted_pendulum/spring")

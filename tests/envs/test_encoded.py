@@ -19,14 +19,18 @@ from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.algorithms.sac import make_sac
 from purerl.algorithms.sac_config import SACConfig
-from purerl.contract import check_environment
-from purerl.evaluate import evaluate
+from purerl.compile.program import train
+from purerl.contracts import check_environment
+from purerl.functional.normalize import (
+    init_observation_moments,
+    normalize_observation,
+    update_observation_moments,
+)
 from purerl.networks import NetworkConfig, QNetworkConfig, make_actor_critic, make_q_network
 from purerl.networks.encoders import flatten_observation
 from purerl.networks.grids import to_grid
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
-from purerl.normalize import init_observation_moments, normalize_observation, update_observation_moments
-from purerl.train import train
+from purerl.rollout.evaluate import evaluate
 
 KEY = jax.random.key(0)
 
@@ -106,7 +110,7 @@ def test_pictures_stay_bytes_until_a_network_reads_them():
     np.testing.assert_allclose(grid, 0.2)
 
 
-def test_integers_are_normalised_like_all_numbers_and_bytes_and_booleans_are_not():
+def test_integers_are_normalized_like_all_numbers_and_bytes_and_booleans_are_not():
     # 0 and 1000 by turns: mean 500, deviation 500, so -1 and 1.
     numbers = jnp.array([[0], [1000]], jnp.int32)
     parts = {"integers": numbers, "bytes": jnp.ones((2, 1), jnp.uint8), "flags": jnp.ones((2, 1), bool)}

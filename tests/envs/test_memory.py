@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from envs.memory import MemoryChain, RepeatFirst, RepeatPrevious, StatelessCartPole
-from purerl.levels import make_pool
-from purerl.rollout import draw_chance, init_actor, step_environments
+from purerl.rollout.levels import make_pool
+from purerl.rollout.unroll import draw_chance, init_actor, step_environments
 
 NUM_EPISODES = 256
 REPEATS = [RepeatFirst(), RepeatPrevious(), RepeatPrevious(num_symbols=3, lag=2)]

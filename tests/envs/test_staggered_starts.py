@@ -12,8 +12,8 @@ from envs.bikkle import Bikkle, BikkleParams
 from envs.bikkle.levels import BikkleLevels
 from envs.memory import MemoryChain, RepeatFirst, RepeatPrevious
 from envs.wrappers import Occlusion
-from purerl.levels import make_pool
-from purerl.rollout import draw_chance, init_actor, observes_states, step_environments
+from purerl.rollout.levels import make_pool
+from purerl.rollout.unroll import draw_chance, init_actor, observes_states, step_environments
 
 NUM_ENVS = 32
 

@@ -13,8 +13,8 @@ from envs.bikkle import Bikkle
 from envs.memory import StatelessCartPole
 from envs.wrappers import WRAPPERS, HiddenDynamics, Occlusion, Retry
 from purerl import spaces
-from purerl.levels import make_pool
-from purerl.rollout import draw_chance, init_actor, step_environments
+from purerl.rollout.levels import make_pool
+from purerl.rollout.unroll import draw_chance, init_actor, step_environments
 
 LIMIT, NUM_ENVS, NUM_STEPS = 4, 6, 9
 CASES = [(name, env) for name in WRAPPERS for env in (StatelessCartPole(), Bikkle(4))]

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from histories import example, history
 
-from purerl.replay import prioritised, sum_tree, uniform
+from purerl.replay import prioritized, sum_tree, uniform
 from purerl.replay.rows import unpack
 from purerl.replay.storage import OPEN, ring_size
 
@@ -142,7 +142,7 @@ def test_events_that_are_overwritten_are_forgotten():
 
 
 def test_new_steps_get_the_highest_priority_and_weights_undo_the_draw():
-    replay = prioritised()
+    replay = prioritized()
     state, _ = filled(replay, num_steps=10, capacity=100)
     _, index, weight = replay.sample(state, jax.random.key(0), 256, 0.9)
     second = index >= ring_size(state.storage)
@@ -161,7 +161,7 @@ def test_new_steps_get_the_highest_priority_and_weights_undo_the_draw():
 
 
 def test_a_step_without_experience_can_get_no_priority():
-    replay = prioritised()
+    replay = prioritized()
     state, _ = filled(replay, num_steps=3, capacity=100)
     outside = jnp.array([80])
     assert replay.update(state, outside, jnp.array([9.0])).tree[0][80] == 0
@@ -213,13 +213,13 @@ def test_each_batch_of_a_round_is_a_stratified_sample_of_all_priorities():
     for batch in range(4):
         counts = np.bincount(child[:, batch].ravel(), minlength=32)
         assert (np.abs(counts - 500) < 5 * np.sqrt(500)).all()
-    # Where a batch draws among neighbours is anew for each neighbourhood: 1 in 4 times as in the one before.
+    # Where a batch draws among neighbors is anew for each neighborhood: 1 in 4 times as in the one before.
     place = child[:, 0] % 4
     assert abs((place[:, 0] == place[:, 1]).mean() - 0.25) < 0.05
 
 
 def test_weights_belong_to_their_draws_in_each_batch_of_a_round():
-    replay = prioritised()
+    replay = prioritized()
     state, _ = filled(replay, num_steps=10, capacity=100)
     index = jnp.flatnonzero(state.tree[0] > 0)
     state = replay.update(state, index, 1.0 + (index % 5))

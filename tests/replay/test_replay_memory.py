@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from purerl.replay import Experience, check_fits, estimate_bytes, prioritised, uniform
+from purerl.replay import Experience, check_fits, estimate_bytes, prioritized, uniform
 
 NUM_ENVS = 10
 
@@ -53,7 +53,7 @@ KINDS = {
     "uniform": uniform(),
     "n-step": uniform(num_steps=3),
     "events": uniform(event_share=0.2),
-    "prioritised": prioritised(num_steps=2),
+    "prioritized": prioritized(num_steps=2),
 }
 
 

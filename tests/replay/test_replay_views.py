@@ -7,7 +7,7 @@ import pytest
 from histories import example, history
 from plain_replay import window
 
-from purerl.replay import Experience, prioritised, uniform
+from purerl.replay import Experience, prioritized, uniform
 from purerl.replay.rows import unpack
 from purerl.replay.storage import OPEN, newest_frame, ring_size
 
@@ -47,7 +47,7 @@ def compare(replay, batches, plain, capacity, num_samples=400):
     return met
 
 
-@pytest.mark.parametrize("make", [uniform, prioritised])
+@pytest.mark.parametrize("make", [uniform, prioritized])
 @pytest.mark.parametrize("num_frames", [1, 4])
 @pytest.mark.parametrize("num_steps", [1, 3])
 def test_windows_equal_a_plain_loop_over_whole_transitions_bit_for_bit(make, num_frames, num_steps):
@@ -62,7 +62,7 @@ def test_windows_equal_a_plain_loop_over_whole_transitions_bit_for_bit(make, num
     assert terminated
 
 
-@pytest.mark.parametrize("make", [uniform, prioritised])
+@pytest.mark.parametrize("make", [uniform, prioritized])
 def test_every_step_that_is_kept_can_be_drawn_and_the_newest_at_once(make):
     batches, plain = history(20, 2)
     compare.num_steps = 1
@@ -70,7 +70,7 @@ def test_every_step_that_is_kept_can_be_drawn_and_the_newest_at_once(make):
     assert met == {(env, t) for env in range(2) for t in range(20)}
 
 
-@pytest.mark.parametrize("make", [uniform, prioritised])
+@pytest.mark.parametrize("make", [uniform, prioritized])
 def test_episodes_of_one_truncated_step_lose_nothing(make):
     # Each step needs two rows here: its own, and that of its true successor.
     batches, plain = history(30, 2, terminates=0.0, truncates=1.0)
@@ -109,7 +109,7 @@ def test_each_observation_is_stored_once():
     assert newest_frame(batches[0].observation, 4).shape == (4, 2, 3)
 
 
-@pytest.mark.parametrize("make", [uniform, prioritised])
+@pytest.mark.parametrize("make", [uniform, prioritized])
 def test_an_empty_replay_gives_samples_without_weight(make):
     batches, _ = history(1, 3)
     replay = make()

@@ -17,7 +17,7 @@ def rejection(rng, others, reach, count):
 
 
 def two_sample_chi_square(a, b, bins):
-    """Statistic of equal distribution over a grid, standardised: about N(0, 1) if they are equal."""
+    """Statistic of equal distribution over a grid, standardized: about N(0, 1) if they are equal."""
     edges = np.linspace(0, 1, bins + 1)
     x = np.histogram2d(*a.T, (edges, edges))[0].ravel()
     y = np.histogram2d(*b.T, (edges, edges))[0].ravel()

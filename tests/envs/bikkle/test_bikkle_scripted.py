@@ -63,8 +63,8 @@ def test_a_frame_shows_pink_and_blue_pellets_the_target_and_the_gaze(episode):
     state = jax.tree.map(lambda leaf: leaf[0], episode[0])
     frame = render_frame(state, size=200)
     assert frame.dtype == np.uint8 and frame.shape == (217, 200, 3)
-    for colour in ((255, 107, 160), (72, 132, 255), (255, 203, 92)):
-        assert (np.abs(frame.astype(int) - colour).sum(axis=-1) < 60).sum() > 10
+    for color in ((255, 107, 160), (72, 132, 255), (255, 203, 92)):
+        assert (np.abs(frame.astype(int) - color).sum(axis=-1) < 60).sum() > 10
     unseen = state.replace(gaze=state.gaze.replace(present=np.array(False)))
     assert (render_frame(unseen, size=200) != frame).any()
 

@@ -9,8 +9,8 @@ from plain_mazes import search
 from envs.maze import Maze, maze_levels
 from envs.maze.held_out import is_held_out
 from envs.maze.render import wall_grid
-from purerl.levels import plain_pool
-from purerl.rollout import draw_chance, init_actor, step_environments
+from purerl.rollout.levels import plain_pool
+from purerl.rollout.unroll import draw_chance, init_actor, step_environments
 
 ENV = Maze(trace=True, track_distances=True, track_visits=True)
 LEVELS = maze_levels(ENV)

@@ -30,8 +30,8 @@ def one(states, index):
     return jax.tree.map(lambda leaf: leaf[index], states)
 
 
-def count_near(picture, colour):
-    return int((np.abs(picture.astype(int) - colour).sum(axis=-1) < 40).sum())
+def count_near(picture, color):
+    return int((np.abs(picture.astype(int) - color).sum(axis=-1) < 40).sum())
 
 
 def test_the_ghosted_path_is_a_shortest_path_through_free_cells():
@@ -58,7 +58,7 @@ def test_a_frame_shows_walls_floor_goal_and_path_in_their_places(states):
     assert picture.dtype == np.uint8 and picture.shape == (200, 200, 3)
     assert render_frame(state, size=200, caption=("words", GOLD)).shape == (220, 200, 3)
     walls = wall_grid(state)
-    # Centres of cells, in pixels: a margin of 3 %, and 94 % of the width for 8 cells and half borders.
+    # Centers of cells, in pixels: a margin of 3 %, and 94 % of the width for 8 cells and half borders.
     scale, margin = 0.94 * 200 / (SIZE - 1), 0.03 * 200
     ends = {as_cell(state.agent), as_cell(state.goal)}
     for row, column in np.ndindex(walls.shape):
@@ -78,8 +78,8 @@ def test_heat_and_trail_change_the_cells_they_are_about(states):
     heat = np.zeros((SIZE, SIZE))
     heat[cell] = 3
     changed = np.argwhere((render_frame(state, size=200, heat=heat) != picture).any(-1))
-    centre = 0.03 * 200 + np.array(cell) * 0.94 * 200 / (SIZE - 1)
-    assert len(changed) and np.abs(changed - centre).max() < 0.94 * 200 / (SIZE - 1)
+    center = 0.03 * 200 + np.array(cell) * 0.94 * 200 / (SIZE - 1)
+    assert len(changed) and np.abs(changed - center).max() < 0.94 * 200 / (SIZE - 1)
     assert (render_frame(state, size=200, trail=[cell]) != picture).any()
 
 

@@ -7,11 +7,11 @@ import pytest
 from plain_maze_world import play
 from test_maze_rewards import LEFT, RIGHT, UP, corridor
 
-from envs.curriculum.book import no_evidence, update_scores
-from envs.curriculum.options import CurriculumOptions
-from envs.curriculum.replay import Book
 from envs.maze import Maze, MazeParams
-from purerl.levels import Judgement, LevelTrace, level_outcome
+from purerl.curriculum.book import no_evidence, update_scores
+from purerl.curriculum.options import CurriculumOptions
+from purerl.curriculum.replay import Book
+from purerl.rollout.levels import Judgment, LevelTrace, level_outcome
 
 GAMMA = 0.9
 OPTIMAL = [RIGHT] * 4
@@ -41,7 +41,7 @@ def episode(actions, rest=0.0, **params):
         reward=reward,
     )
     advantage = np.zeros_like(reward)
-    return trace, Judgement(value=value[:-1], next_value=value[1:], advantage=advantage)
+    return trace, Judgment(value=value[:-1], next_value=value[1:], advantage=advantage)
 
 
 def scores_of(*episodes):
@@ -53,9 +53,9 @@ def scores_of(*episodes):
         fingerprint=jnp.zeros(1, jnp.uint32),
     )
     scores = []
-    for trace, judgement in episodes:
+    for trace, judgment in episodes:
         start = jnp.zeros(1), jnp.zeros(1, jnp.int32)
-        outcome, _ = level_outcome(jax.tree.map(jnp.asarray, trace), 1, judgement, *start, GAMMA)
+        outcome, _ = level_outcome(jax.tree.map(jnp.asarray, trace), 1, judgment, *start, GAMMA)
         book = update_scores(book, outcome, CurriculumOptions(score="max_monte_carlo"))
         scores.append(float(book.score[0]))
     return scores

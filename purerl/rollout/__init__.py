@@ -1,0 +1,1 @@
+"""Environments that are stepped: levels they begin at, rollouts, evaluation."""

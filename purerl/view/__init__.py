@@ -1,0 +1,1 @@
+"""Everything that a person looks at: lines of metrics, progress, alarms, pictures."""

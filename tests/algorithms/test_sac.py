@@ -1,0 +1,244 @@
+"""SAC on probes and bandits whose answer is known, and against worked arithmetic."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import struct
+from probes import ActionFollowsCue, Probe
+
+from purerl import spaces
+from purerl.algorithms.sac import example_experience, make_sac, replay_of, to_bounds
+from purerl.algorithms.sac_config import SACConfig
+from purerl.algorithms.sac_learning import flatten, init_learner, learn_from, unflatten
+from purerl.algorithms.sac_losses import continuous_terms, sac_loss
+from purerl.compile.program import train
+from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
+from purerl.replay import Sample
+
+NETWORK = SoftNetworkConfig(width=16, head_width=0, activation="tanh")
+CONFIG = SACConfig(
+    num_envs=8,
+    num_iterations=16,
+    num_gradient_steps=4,
+    batch_size=32,
+    capacity=2048,
+    warmup_steps=64,
+    num_return_steps=2,
+    learning_rate=1e-2,
+    final_learning_rate=1e-2,
+    temperature_learning_rate=1e-2,
+    initial_temperature=0.1,
+    gamma=0.5,
+    target_rate=0.05,
+    stagger=False,
+)
+GREEDY = {"initial_temperature": 1e-4, "temperature_learning_rate": 0.0}
+"""With a weight of nearly nothing, the entropy changes no value."""
+NUM_UPDATES = 30
+SEEDS = jax.vmap(jax.random.key)(jnp.arange(3))
+CUES = jnp.array([[1.0, 1.0], [-1.0, 1.0]])
+
+
+@struct.dataclass
+class Rules:
+    """What is rewarded and how an episode ends, as data: one compiled program serves all tests."""
+
+    bonus: float = 0.0
+    cue_reward: float = 0.0
+    price: float = 0.0
+    place: float = 0.0
+    ends_after: int = 1
+    terminates: bool = True
+
+
+class Choice(Probe):
+    """One number a as an action; reward bonus + cue_reward * cue - price * (a - place * cue)^2."""
+
+    @property
+    def default_params(self):
+        return Rules()
+
+    def step_env(self, key, state, action, params):
+        gap = action[0] - params.place * state.cue
+        reward = params.bonus + params.cue_reward * state.cue - params.price * jnp.square(gap)
+        state = state.replace(time=state.time + 1)
+        ended = (state.time >= params.ends_after) & params.terminates
+        return self._observe(state), state, reward, ended, {}
+
+    def is_truncated(self, state, params):
+        return (state.time >= params.ends_after) & jnp.logical_not(params.terminates)
+
+    def action_space(self, params):
+        return spaces.Box(-1.0, 1.0, (1,))
+
+
+@cache
+def trainer(env):
+    """Trains three seeds, one after another: `(keys, config) -> (learners, metrics)`, compiled once."""
+    algorithm = make_sac(env, network_of(env))
+
+    def one_seed(packed):
+        state, metrics = train(algorithm, packed[1], packed[0], NUM_UPDATES)
+        return state.learner, metrics
+
+    return jax.jit(lambda keys, config: jax.lax.map(lambda key: one_seed((key, config)), keys))
+
+
+def network_of(env):
+    return make_soft_actor_critic(env, env.default_params, "mlp", NETWORK)
+
+
+def learn(env, params=None, **changes):
+    """Trained learners of three seeds, and the metrics."""
+    config = CONFIG.replace(env_params=params or env.default_params, **changes)
+    return trainer(env)(SEEDS, jax.tree.map(jnp.asarray, config))
+
+
+def last(metric):
+    """Mean over the last third of the updates of all seeds, from a metric [S, num_updates]."""
+    start = metric.total.shape[1] * 2 // 3
+    return metric.total[:, start:].sum(1) / metric.weight[:, start:].sum(1)
+
+
+def values(env, learner, observation, action):
+    """Values of actions [B, A] or [B] by both critics of all seeds: [S, K, B], or [S, K, B, A] of all."""
+    network = network_of(env)
+
+    def apply(params):
+        features = network.apply(params, observation, method="features")
+        return network.apply(params, features, action, method="values")
+
+    return jax.vmap(apply)(learner.params)
+
+
+def actions(env, learner, observation):
+    """The most likely actions of all seeds [S, B, ...]."""
+    network = network_of(env)
+    return jax.vmap(lambda params: network.apply(params, observation, method="policy").mode())(learner.params)
+
+
+def test_the_critics_find_a_value_that_depends_on_the_observation():
+    learner, _ = learn(Choice(), Rules(cue_reward=1.0), **GREEDY)
+    found = values(Choice(), learner, CUES, jnp.zeros((2, 1)))
+    np.testing.assert_allclose(found, np.tile([1.0, -1.0], (3, 2, 1)), atol=0.15)
+
+
+@pytest.mark.parametrize("terminates", [True, False])
+def test_truncation_bootstraps_and_termination_does_not(terminates):
+    # Three steps an episode, reward 1, gamma 0.5. Cut by a limit the value is 1 + 0.5 + 0.25 + ... = 2. Ended
+    # by the rules it is 1.75, 1.5 or 1, with three, two or one step to go: a critic finds a mean of these.
+    learner, _ = learn(Choice(), Rules(bonus=1.0, ends_after=3, terminates=terminates), **GREEDY)
+    found = values(Choice(), learner, CUES, jnp.zeros((2, 1)))
+    if terminates:
+        assert ((found > 1.0) & (found < 1.75)).all()
+    else:
+        np.testing.assert_allclose(found, 2.0, atol=0.1)
+
+
+def test_a_continuous_policy_learns_where_to_go():
+    learner, _ = learn(Choice(), Rules(price=1.0, place=0.5), entropy_per_dimension=-3.0)
+    found = actions(Choice(), learner, CUES)
+    np.testing.assert_allclose(found[..., 0], np.tile([0.5, -0.5], (3, 1)), atol=0.15)
+
+
+def test_the_temperature_of_a_continuous_bandit_converges():
+    # The best policy for -a^2 is proportional to exp(-a^2 / alpha): a Gaussian of variance alpha / 2. Its
+    # entropy, log(2 pi e sigma^2) / 2, is 0 where sigma^2 = 1 / (2 pi e) = 0.0585, so alpha = 0.117.
+    _, metrics = learn(Choice(), Rules(price=1.0), entropy_per_dimension=0.0)
+    np.testing.assert_allclose(last(metrics["entropy"]), 0.0, atol=0.1)
+    np.testing.assert_allclose(last(metrics["temperature"]), 1.0 / (jnp.pi * jnp.e), rtol=0.25)
+
+
+TWO = ActionFollowsCue(num_actions=2)
+
+
+def test_a_discrete_policy_learns_which_action_is_right():
+    learner, _ = learn(TWO, entropy_share=0.1)
+    assert (actions(TWO, learner, CUES) == jnp.array([1, 0])).all()
+    found = values(TWO, learner, CUES, jnp.zeros(2, jnp.int32))
+    np.testing.assert_allclose(found, np.tile([[-1.0, 1.0], [1.0, -1.0]], (3, 2, 1, 1)), atol=0.2)
+
+
+def test_the_temperature_of_a_discrete_bandit_converges():
+    # Rewards 1 and -1: p / (1 - p) = exp(2 / alpha). Half of the greatest entropy, log(2) / 2, is that of
+    # p = 0.890, so alpha = 2 / log(0.890 / 0.110) = 0.957.
+    _, metrics = learn(TWO, initial_temperature=0.5, entropy_share=0.5)
+    np.testing.assert_allclose(last(metrics["entropy"]), 0.5 * jnp.log(2.0), atol=0.05)
+    np.testing.assert_allclose(last(metrics["temperature"]), 0.957, rtol=0.15)
+
+
+class FixedPolicy:
+    """Always the same action, 0.5, with the same logarithm of its density, -1."""
+
+    def sample_and_log_prob(self, seed):
+        return jnp.full((1, 1), 0.5), jnp.full(1, -1.0)
+
+
+class FixedNetwork:
+    """Two critics, Q_k(s, a) = q_k + a; the parameters are the q."""
+
+    discrete = False
+    action_size = 1
+
+    def apply(self, params, *inputs, method):
+        if method == "policy":
+            return FixedPolicy()
+        return inputs[0] if method == "features" else params[:, None] + inputs[1][:, 0]
+
+
+def test_targets_losses_and_gradients_as_worked_by_hand():
+    # Target critics at s' with a' = 0.5: 2.5 and 3.5; the least, less alpha log pi = 0.2 * -1: 2.7.
+    # Target: 1 + 0.5 * 2.7 = 2.35. Critics at a = 0.25: 1.25 and 4.25, so their errors are -1.1 and 1.9.
+    # Policy loss: 0.2 * -1 - min(1.5, 4.5) = -1.7. Entropy 1 against a target of -1: a surplus of 2.
+    batch = Sample(
+        observation=jnp.zeros((1, 2)),
+        action=jnp.array([[0.25]]),
+        reward=jnp.array([1.0]),
+        discount=jnp.array([0.5]),
+        successor=jnp.zeros((1, 2)),
+    )
+    params, target_params, log_temperature = jnp.array([1.0, 4.0]), jnp.array([2.0, 3.0]), jnp.log(0.2)
+    loss = partial(sac_loss, FixedNetwork())
+    arguments = (params, log_temperature, target_params, batch, jnp.ones(1), jax.random.key(0), CONFIG)
+    terms = continuous_terms(FixedNetwork(), params, target_params, 0.2, batch, jax.random.key(0))
+    np.testing.assert_allclose(terms.target, [2.35], rtol=1e-6)
+    np.testing.assert_allclose(terms.policy_loss, [-1.7], rtol=1e-6)
+    (value, _), gradients = jax.value_and_grad(loss, (0, 1), has_aux=True)(*arguments)
+    expected = 0.5 * (1.1**2 + 1.9**2) - 1.7 + 2.0 * jnp.log(0.2)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(gradients[0], [-1.1, 1.9], rtol=1e-5)  # of the critics' loss alone
+    np.testing.assert_allclose(gradients[1], 2.0, rtol=1e-6)
+
+
+def test_the_target_network_goes_its_share_of_the_way():
+    env, params = Choice(), Rules()
+    network = network_of(env)
+    config = CONFIG.replace(env_params=params, num_gradient_steps=1, target_rate=0.25)
+    replay = replay_of(config)
+
+    @jax.jit
+    def step(key):
+        weights = network.init(key, jnp.zeros((1, 2)), jnp.zeros((1, 1)))
+        learner = init_learner(weights, config)
+        learner = learner.replace(target_params=jax.tree.map(jnp.zeros_like, weights))
+        remembered = replay.init(example_experience(env, params, network), 64, 8)
+        flat, unravel = flatten(learner)
+        after, _ = learn_from(
+            network, unravel, replay, flat, remembered, key, jnp.float32(0.01), config, None
+        )
+        return unflatten(after, unravel)
+
+    after = step(jax.random.key(0))
+    expected = jax.tree.map(lambda leaf: 0.25 * leaf, after.params)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), after.target_params, expected)
+
+
+def test_actions_fill_a_box_of_any_bounds():
+    box = spaces.Box(jnp.array([0.0, -2.0]), jnp.array([1.0, 4.0]), (2,))
+    actions = to_bounds(jnp.array([[-1.0, -1.0], [0.0, 0.0], [1.0, 1.0]]), box)
+    np.testing.assert_allclose(actions, [[0.0, -2.0], [0.5, 1.0], [1.0, 4.0]])
+    assert to_bounds(jnp.zeros((3, 1)), spaces.Box(0.0, 1.0, ())).shape == (3,)
+    assert to_bounds(jnp.array([1, 0]), spaces.Discrete(2)).dtype == jnp.int32

@@ -1,0 +1,93 @@
+"""Which options reach learning, as the traced programs of all algorithms tell."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import pytest
+from learners import DQN, LEARNERS, PPO, SAC, dqn, ppo
+from probes import LastLook
+
+from purerl.algorithms.dqn_config import check_dqn
+from purerl.algorithms.sac_config import check_sac
+from purerl.compile.reach import live_inputs, reach
+from purerl.host.errors import UserError
+from purerl.sweep.reached import check_explored, check_swept
+from purerl.sweep.settings import Member
+
+ALWAYS_READ = {"env_params.max_steps_in_episode"}  # by staggered starts, in `init` alone
+IDLE = {
+    "ppo": (*LEARNERS["ppo"], set()),
+    "grpo": (*LEARNERS["grpo"], {"gae_lambda", "value_clip", "value_coefficient"}),
+    "ppo that follows the KL": (
+        ppo,
+        PPO.replace(kl_target=0.01),
+        {"learning_rate", "final_learning_rate", "total_updates"},
+    ),
+    "pqn": (*LEARNERS["pqn"], set()),
+    "dqn": (*LEARNERS["dqn"], {"priority_exponent", "weight_exponent"}),
+    "dqn, prioritized": (dqn, DQN.replace(prioritized=True), set()),
+    "sac": (*LEARNERS["sac, three steps"], {"entropy_per_dimension", "initial_temperature"}),
+}
+AT_THE_BEGINNING = {"learning_rate", "initial_temperature"}
+
+
+@pytest.mark.parametrize("name", IDLE)
+def test_every_number_reaches_learning_but_those_that_another_option_switches_off(name):
+    make, config, idle = IDLE[name]
+    paths = jax.tree_util.tree_leaves_with_path(config)
+    names = {jax.tree_util.keystr(path).lstrip(".") for path, _ in paths}
+    found = reach(make(LastLook()), config)
+    assert names - found.learns == idle | ALWAYS_READ
+    assert names - found.learns - found.begins == idle - AT_THE_BEGINNING
+
+
+def test_a_number_reaches_a_loop_through_the_carry_of_its_last_step():
+    # b is added to the second entry of the carry, which is added to the first in the next step; c counts in
+    # what each step reports alone.
+    def run(a, b, c):
+        step = lambda carry, _: ((carry[0] + carry[1], carry[1] + b), carry[0] * c)  # noqa: E731
+        (first, _), reported = jax.lax.scan(step, (a, 0.0), None, length=3)
+        return first, reported
+
+    jaxpr = jax.make_jaxpr(run)(1.0, 2.0, 3.0).jaxpr
+    assert live_inputs(jaxpr, [True, False]) == [True, True, False]
+    assert live_inputs(jaxpr, [True, True]) == [True, True, True]
+    called = jax.make_jaxpr(jax.jit(lambda a, b: (a + 1, b + 1)))(1.0, jnp.ones(2)).jaxpr
+    assert live_inputs(called, [False, True]) == [False, True]
+
+
+def member(setting, **changes):
+    config = PPO.replace(**changes)
+    experiment = SimpleNamespace(algorithm=ppo(LastLook()), algorithm_config=config)
+    return Member(0, setting, SimpleNamespace(ppo=config), experiment)
+
+
+def test_a_population_explores_what_its_updates_read():
+    explored = {"learning_rate": "ppo.learning_rate"}
+    check_explored([member({})], explored)
+    with pytest.raises(UserError, match=r"ppo\.learning_rate is read at the beginning alone"):
+        check_explored([member({}, kl_target=0.01)], explored)
+    with pytest.raises(UserError, match=r"ppo\.gae_lambda reaches nothing under the other options"):
+        check_explored([member({}, group_size=4)], {"gae_lambda": "ppo.gae_lambda"})
+
+
+def test_a_sweep_varies_what_some_run_of_it_reads():
+    # A step size to begin with is read; a final one is read unless all follow the KL.
+    check_swept([[member({"ppo.learning_rate": 1e-3, "ppo.num_envs": 16}, kl_target=0.01)]])
+    final = {"ppo.final_learning_rate": 0.0}
+    with pytest.raises(UserError, match=r"ppo\.final_learning_rate reaches nothing"):
+        check_swept([[member(final, kl_target=0.01)]])
+    check_swept([[member(final, kl_target=0.01)], [member(final)]])
+
+
+def test_events_are_described_where_they_are_drawn():
+    discrete = LastLook().action_space(None)
+    checks = (check_dqn, DQN), (lambda config: check_sac(config, discrete), SAC)
+    for check, config in checks:
+        with pytest.raises(ValueError, match=r"event_size = 0\.5 has no meaning without event_share"):
+            check(config.replace(event_size=0.5))
+        # 0.02 of 16 samples are 0.32, which no batch can have; 1 / 16 = 0.0625 is one sample.
+        with pytest.raises(ValueError, match=r"less than one sample; try event_share = 0\.07"):
+            check(config.replace(event_share=0.02))
+        check(config.replace(event_share=0.07))
