@@ -122,28 +122,42 @@ class LevelPool:
 
 
 @struct.dataclass
-class LevelOutcome:
-    """What a rollout told of each level of a pool; sums over steps and episodes, float32 [P + 1].
-
-    The last entry holds the levels that have left the pool since their episode began.
+class LevelTrace:
+    """Which level each step of a rollout was played on, and how its episodes ended; leaves [T, E].
 
     Attributes:
-        num_episodes: episodes that ended, of those that began where the level begins, as all that follows.
-        num_solved: those of them that ended in success.
-        num_steps: steps taken on the level.
-        expected_sum: sum over these steps of the return that the critic expects of the whole episode: rewards
-            up to there and the value of what follows, discounted to the start of the episode.
-        positive_advantage: sum of max(A_t, 0) over these steps, in units of reward.
-        best_return: highest discounted return of an episode that ended, with the value of what follows where
-            it was truncated; -inf where none did.
+        slot: int32, slot of the pool; the pool's size P where its level has left the pool.
+        learnable: bool, see `LevelPool`.
+        whole: bool, the episode ends where the environment ends it; those that a staggered start cuts tell
+            nothing of the level.
+        ended: bool, the episode ended with this step.
+        truncated: bool, it was cut by a limit.
+        solved: bool, it ended in success.
+        reward: float32, as the environment gave it, shaping included.
     """
 
-    num_episodes: jax.Array
-    num_solved: jax.Array
-    num_steps: jax.Array
-    expected_sum: jax.Array
-    positive_advantage: jax.Array
-    best_return: jax.Array
+    slot: jax.Array
+    learnable: jax.Array
+    whole: jax.Array
+    ended: jax.Array
+    truncated: jax.Array
+    solved: jax.Array
+    reward: jax.Array
+
+
+@struct.dataclass
+class Judgment:
+    """What a critic says of the steps of a rollout, in units of reward; leaves [T, E], float32.
+
+    Attributes:
+        value: V(s_t).
+        next_value: V of the true successor, before any reset; it counts where the episode was truncated.
+        advantage: A_t.
+    """
+
+    value: jax.Array
+    next_value: jax.Array
+    advantage: jax.Array
 
 
 class Levels(NamedTuple):
@@ -177,15 +191,18 @@ class Curriculum(NamedTuple):
 
     Attributes:
         init: `(key, params, num_levels) -> state`.
-        refresh: `(key, state, params, outcome, progress) -> (state, renewed, metrics)`: `outcome` is that of
-            the rollout since the last refresh, `progress` the share of training done, float32 in [0, 1];
-            `renewed`, bool [P], marks slots whose level is another one now.
+        refresh: `(key, state, params, outcome, progress) -> (state, renewed, metrics)`: `outcome` is what
+            `tell` made of the rollout since the last refresh, None without it; `progress` the share of
+            training done, float32 in [0, 1]; `renewed`, bool [P], marks slots whose level is another one now.
         needs: what it needs of an algorithm; one that lacks it is refused.
+        tell: `(trace, P, judgment, past, age, gamma) -> (outcome, past)`: what a rollout tells of each of the
+            P levels, see `purerl.curriculum.outcome.level_outcome`; None where the curriculum does not ask.
     """
 
     init: Callable[..., Any]
     refresh: Callable[..., tuple[Any, jax.Array, Metrics]]
     needs: frozenset[Need] = frozenset()
+    tell: Callable[..., tuple[Any, jax.Array | None]] | None = None
 
 
 class Algorithm(NamedTuple):

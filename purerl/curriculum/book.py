@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from purerl.curriculum.options import CurriculumOptions
+from purerl.curriculum.outcome import LevelOutcome
 from purerl.curriculum.scores import SCORES
-from purerl.types import LevelOutcome
 
 
 @struct.dataclass

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from flax import struct
 
 from purerl.curriculum.options import CurriculumOptions
+from purerl.curriculum.outcome import LevelOutcome, level_outcome
 from purerl.curriculum.pools import describe_draws, mean_of, observed_pool
-from purerl.types import Curriculum, LevelOutcome, LevelPool, Levels, PyTree
+from purerl.types import Curriculum, LevelPool, Levels, PyTree
 
 
 @struct.dataclass
@@ -101,4 +102,4 @@ def make_hardness(levels: Levels, choose: Choose, initial_hardness: float, fresh
         metrics = describe_draws(levels, state.pool, params) | {"level_hardness": mean_of(state.hardness[0])}
         return state, jnp.full(num_levels, fresh), metrics
 
-    return Curriculum(init=init, refresh=refresh)
+    return Curriculum(init=init, refresh=refresh, tell=level_outcome)

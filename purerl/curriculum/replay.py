@@ -21,9 +21,10 @@ from flax import struct
 
 from purerl.curriculum.book import Book, no_evidence, promotions, replay_weights, sample, update_scores
 from purerl.curriculum.options import CurriculumOptions, num_candidates
+from purerl.curriculum.outcome import LevelOutcome, level_outcome
 from purerl.curriculum.pools import describe_draws, mean_of, quantile_metrics
 from purerl.curriculum.scores import VALUE_SCORES
-from purerl.types import Curriculum, LevelOutcome, LevelPool, Levels, Metrics, Need, PyTree
+from purerl.types import Curriculum, LevelPool, Levels, Metrics, Need, PyTree
 
 
 @struct.dataclass
@@ -147,7 +148,7 @@ def make_replay(levels: Levels, options: CurriculumOptions) -> Curriculum:
     needs: set[Need] = {"values"} if options.score in VALUE_SCORES else set()
     if options.robust:
         needs.add("learnable")
-    return Curriculum(init=init, refresh=refresh, needs=frozenset(needs))
+    return Curriculum(init=init, refresh=refresh, needs=frozenset(needs), tell=level_outcome)
 
 
 def replay_metrics(state: ReplayState, num_members: int) -> Metrics:

@@ -3,7 +3,7 @@ r"""What a level is worth, from what rollouts told of it.
 Max Monte Carlo: :math:`\frac1T \sum_t (R^{max} - E_t)`, where :math:`E_t` is the return that the critic
 expects of the whole episode at step t. In the paper it is :math:`V(s_t)`: the same where the last reward is
 the only one and nothing is discounted; else :math:`V(s_t)` is what the rest of the episode brings, and
-optimal play would not score 0. See `purerl.rollout.levels.expected_returns`.
+optimal play would not score 0. See `purerl.curriculum.outcome.expected_returns`.
 Positive value loss: :math:`\frac1T \sum_t \max(A_t, 0)`. Both estimate regret (Jiang et al. 2021,
 arXiv:2110.02439, section 5).
 Learnability: :math:`p (1 - p)` for a solve rate p (Tzannetos et al. 2023; Rutherford et al. 2024,
@@ -13,7 +13,7 @@ arXiv:2408.15099).
 import jax
 import jax.numpy as jnp
 
-from purerl.types import LevelOutcome
+from purerl.curriculum.outcome import LevelOutcome
 
 
 def max_monte_carlo(evidence: LevelOutcome) -> jax.Array:
