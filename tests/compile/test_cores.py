@@ -134,22 +134,23 @@ def test_as_many_devices_are_used_as_pay(num_parts, there_are, num_cores, busy, 
     assert worthwhile(num_parts, there_are, num_cores, busy) == expected
 
 
-def simulated(devices, busy, num_cores, gain, ticks=6000):
+def simulated(devices, busy, num_cores, gain, steps=3):
     """Rate of devices that wait for each other after every step, by a fair scheduler: whoever had least runs.
 
     A step takes each device a hundred ticks of a core; with gain g, D devices need D^(1 - g) times as many.
     """
     needed = 100 * devices ** (1 - gain)
-    had, left, steps = [0.0] * (devices + busy), [needed] * devices, 0
-    for _ in range(ticks):
-        ready = [thread for thread in range(devices + busy) if thread >= devices or left[thread] > 0]
-        for thread in sorted(ready, key=lambda thread: had[thread])[:num_cores]:
-            had[thread] += 1
-            if thread < devices:
-                left[thread] -= 1
-        if all(rest <= 0 for rest in left):
-            steps, left = steps + 1, [needed] * devices
-    return devices * steps
+    had, ticks = [0.0] * (devices + busy), 0
+    for _ in range(steps):
+        left = [needed] * devices
+        while max(left) > 0:
+            ready = [thread for thread in range(devices + busy) if thread >= devices or left[thread] > 0]
+            for thread in sorted(ready, key=had.__getitem__)[:num_cores]:
+                had[thread] += 1
+                if thread < devices:
+                    left[thread] -= 1
+            ticks += 1
+    return devices * steps / ticks
 
 
 @pytest.mark.parametrize("num_cores", [2, 4, 16])
