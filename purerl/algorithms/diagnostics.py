@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from purerl.functional.metrics import Packed
+from purerl.functional.metrics import Packed, as_means
 from purerl.networks.probing import DIAGNOSTICS
 from purerl.types import Metrics, PyTree
 
@@ -120,3 +120,17 @@ def of_values(names: Sequence[str], values: jax.Array) -> Packed:
     exists = ~jnp.isnan(values)
     sums = jnp.stack([jnp.where(exists, values, 0.0), exists.astype(jnp.float32)], axis=-1)
     return Packed(values=sums, names=tuple(names))
+
+
+def action_metrics(action: jax.Array, space: Any) -> Packed | Metrics:
+    """How far a continuous policy strays: share of entries outside the bounds, mean and magnitude.
+
+    Nothing is beyond the ends of a periodic box, which turns on there.
+    """
+    if hasattr(space, "n"):
+        return {}
+    low, high = (
+        jnp.broadcast_to(jnp.asarray(bound), space.shape).ravel() for bound in (space.low, space.high)
+    )
+    outside = ((action < low) | (action > high)) & (not getattr(space, "periodic", False))
+    return as_means({"saturated_share": outside, "action_mean": action, "action_magnitude": jnp.abs(action)})

@@ -1,4 +1,4 @@
-r"""Advantages without a critic: rollouts that share an initial state are compared with each other.
+r"""Group-relative policy optimization: rollouts that share an initial state are compared, without a critic.
 
 .. math::
     R_i = \sum_{t < T_i} \gamma^t r_{i,t}, \qquad
@@ -15,25 +15,108 @@ Source: Shao et al. 2024 (arXiv:2402.03300), section 4.1, outcome supervision.
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+import optax
+from flax import struct
 
+from purerl.algorithms.diagnostics import policy_metrics
+from purerl.algorithms.on_policy import make_on_policy
+from purerl.algorithms.on_policy_parts import OnPolicy, OnPolicyConfig, Samples, Targets, adam, judge
+from purerl.algorithms.skeleton import check_multiple, static
+from purerl.functional.distributions import entropy_of
+from purerl.functional.losses import approximate_kl, clipped_surrogate
+from purerl.functional.metrics import Packed, as_means
+from purerl.ranges import MOST_INT32, Count, NotNegative, Positive, Range
 from purerl.rollout.unroll import ActorState, take_levels
-from purerl.types import LevelPool, Transition
+from purerl.types import Algorithm, AxisName, Curriculum, LevelPool, Transition
 
 _EPSILON = 1e-6
 
 
-def start_groups(actor: ActorState, pool: LevelPool, key: jax.Array, group_size: int) -> ActorState:
-    """Starts all environments anew, each group of neighbors on one level of the pool.
+@struct.dataclass
+class GRPOConfig(OnPolicyConfig):
+    """Group-relative policy optimization. Each rollout begins anew, so num_steps should hold an episode."""
 
-    Raises:
-        ValueError: the size of a group does not divide the number of environments on a device.
+    num_envs: Count = static(default=256)
+    num_steps: Count = static(default=128)
+    num_epochs: Count = static(default=4)
+    num_minibatches: Count = static(default=8)
+    normalize_rewards: bool = static(default=True)
+    group_size: Annotated[int, Range(2, MOST_INT32)] = static(default=8)
+    """Environments that start from the same level and are compared with each other; divides num_envs."""
+    clip: Positive = 0.2
+    """How far the probability ratio may move in one update."""
+    entropy_coefficient: NotNegative = 0.0
+    """Weight of the entropy bonus."""
+
+
+def grpo_loss(network: Any, params: Any, samples: Samples, config: GRPOConfig) -> tuple[jax.Array, Packed]:
+    """Mean loss of one microbatch, float32 [], with metrics of what is learned from; see `OnPolicy.loss`."""
+    policy, _ = judge(network, params, samples)
+    counts = samples.weight > 0
+    log_ratio = jnp.where(counts, policy.log_prob(samples.action) - samples.log_prob, 0.0)
+    policy_loss = clipped_surrogate(log_ratio, samples.advantage, config.clip)
+    entropy = entropy_of(policy)
+    loss = policy_loss - config.entropy_coefficient * entropy
+    metrics = {
+        "policy_loss": policy_loss,
+        "entropy": entropy,
+        "approx_kl": approximate_kl(log_ratio),
+        "clip_fraction": jnp.abs(jnp.expm1(log_ratio)) > config.clip,
+    }
+    return jnp.where(counts, samples.weight * loss, 0.0).mean(), as_means(metrics, counts)
+
+
+def make_grpo(
+    env: Any,
+    network: Any,
+    axis_name: AxisName = None,
+    curriculum: Curriculum | None = None,
+    *,
+    loss: Callable[..., tuple[jax.Array, Packed]] = grpo_loss,
+    optimizer: Callable[..., optax.GradientTransformation] = adam,
+) -> Algorithm:
+    """GRPO on an environment with a network: an `ActorCritic`, whose critic is left as it is.
+
+    Args:
+        env: and these: see `make_on_policy`.
+        network: the same.
+        axis_name: the same.
+        curriculum: the same.
+        loss: `(network, params, samples, config) -> (mean loss [], metrics)`.
+        optimizer: `(config, step size) -> optax.GradientTransformation`, for one flat vector.
     """
+
+    def check(config: GRPOConfig, shards: int) -> None:
+        over = f" over {shards} devices" if shards > 1 else ""
+        why = f"group_size = {config.group_size}{over}"
+        check_multiple(config, "num_envs", config.group_size * shards, why)
+
+    def targets(transitions, learnable, config, axis_name):
+        advantage, returns, first = group_advantage(transitions, config.group_size, config.gamma)
+        return Targets(advantage=advantage, target=returns, counts=learnable & first)
+
+    parts = OnPolicy(
+        name="GRPO",
+        loss=loss,
+        targets=targets,
+        check=check,
+        tells=frozenset({"learnable"}),
+        value=None,
+        optimizer=optimizer,
+        start=lambda actor, pool, key, config: start_groups(actor, pool, key, config.group_size),
+        look=lambda stepped: policy_metrics(stepped[1]),
+    )
+    return make_on_policy(env, network, parts, axis_name, curriculum)
+
+
+def start_groups(actor: ActorState, pool: LevelPool, key: jax.Array, group_size: int) -> ActorState:
+    """Starts all environments anew, each group of neighbors on one level of the pool."""
     num_envs = actor.slot.shape[0]
-    if num_envs % group_size:
-        raise ValueError(f"group_size = {group_size} does not divide the {num_envs} environments of a device")
     drawn = jax.random.bits(key, (num_envs // group_size,)) % pool.draw.shape[0]
     slot = jnp.repeat(pool.draw[drawn], group_size)
     observation, env_state, learnable = take_levels(pool, slot)

@@ -8,230 +8,151 @@ r"""Proximal policy optimization.
 Source: Schulman et al. 2017 (arXiv:1707.06347), equation 9; advantages by GAE (arXiv:1506.02438).
 """
 
-import dataclasses
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
+import optax
+from flax import struct
 
-from purerl.algorithms.diagnostics import gradient_metrics, look_inside, policy_metrics, probe
-from purerl.algorithms.grpo import start_groups
-from purerl.algorithms.ppo_config import PPOConfig
-from purerl.algorithms.ppo_learning import (
-    Learner,
-    as_segments,
-    learn,
-    make_optimizer,
-    prepare,
-)
-from purerl.functional import losses
-from purerl.functional.collectives import num_shards, split_key, sum_across
-from purerl.functional.distributions import act_with, draw_noise
-from purerl.functional.metrics import Packed, as_mean, as_means
-from purerl.functional.normalize import (
-    init_moments,
-    init_observation_moments,
-    normalize_observation,
-    update_observation_moments,
-)
-from purerl.functional.schedules import learning_rate
-from purerl.rollout.levels import (
-    LevelTrace,
-    check_needs,
-    forget_renewed,
-    fresh_levels,
-    level_outcome,
-    num_levels,
-    pool_size,
-    start_returns,
-)
-from purerl.rollout.unroll import ActorState, init_actor, unroll
-from purerl.spaces import are_vectors
-from purerl.types import Algorithm, AxisName, Curriculum, LevelPool, Metrics, PyTree, TrainState, Transition
+from purerl.algorithms.diagnostics import policy_metrics
+from purerl.algorithms.on_policy import make_on_policy
+from purerl.algorithms.on_policy_parts import OnPolicy, OnPolicyConfig, Samples, Targets, adam, judge
+from purerl.algorithms.skeleton import static
+from purerl.functional.distributions import entropy_of
+from purerl.functional.losses import approximate_kl, clipped_surrogate, clipped_value_loss
+from purerl.functional.metrics import Packed, as_means
+from purerl.functional.normalize import standardize
+from purerl.functional.returns import gae
+from purerl.ranges import Count, NotNegative, Positive, Share, Unlimited
+from purerl.types import Algorithm, AxisName, Curriculum, Transition
 
 
-def action_metrics(action: jax.Array, space: Any) -> Packed | Metrics:
-    """How far a continuous policy strays: share of entries outside the bounds, mean and magnitude.
+@struct.dataclass
+class PPOConfig(OnPolicyConfig):
+    """Proximal policy optimization."""
 
-    Nothing is beyond the ends of a periodic box, which turns on there.
+    num_envs: Count = static(default=256)
+    num_epochs: Count = static(default=4)
+    num_minibatches: Count = static(default=8)
+    normalize_rewards: bool = static(default=True)
+    kl_target: NotNegative = static(default=0.0)
+    """KL of an update to which the step size adapts, beginning with `learning_rate`; 0.01 is usual, 0 keeps
+    to the schedule."""
+    gae_lambda: Share = 0.95
+    """Decay of the advantage estimator, in [0, 1]."""
+    clip: Positive = 0.2
+    """How far the probability ratio may move in one update."""
+    value_clip: Unlimited = float("inf")
+    """How far the critic may move in one update; inf for no limit."""
+    value_coefficient: NotNegative = 0.5
+    """Weight of the critic's loss."""
+    entropy_coefficient: NotNegative = 0.0
+    """Weight of the entropy bonus."""
+
+
+def gae_advantage(transitions: Transition, config: PPOConfig) -> jax.Array:
+    """Advantages of the actions of a rollout, float32 [T, E]; with the values, the critic's targets."""
+    t = transitions
+    return gae(t.reward, t.value, t.next_value, t.terminated, t.truncated, config.gamma, config.gae_lambda)
+
+
+def ppo_loss(network: Any, params: Any, samples: Samples, config: PPOConfig) -> tuple[jax.Array, Packed]:
+    """The loss of one microbatch.
+
+    Args:
+        network: `network.apply(params, observations) -> (distribution, values [B])`; one with a memory takes
+            segments.
+        params: its parameters.
+        samples: B samples, or segments.
+        config: coefficients.
+
+    Returns:
+        Mean loss over the samples, float32 [], and the metrics of those that are learned from.
     """
-    if hasattr(space, "n"):
-        return {}
-    low, high = (
-        jnp.broadcast_to(jnp.asarray(bound), space.shape).ravel() for bound in (space.low, space.high)
-    )
-    outside = ((action < low) | (action > high)) & (not getattr(space, "periodic", False))
-    return as_means({"saturated_share": outside, "action_mean": action, "action_magnitude": jnp.abs(action)})
+    policy, value = judge(network, params, samples)
+    counts = samples.weight > 0
+    # The policy may run far away from what it does not learn from, where the ratio is infinite.
+    log_ratio = jnp.where(counts, policy.log_prob(samples.action) - samples.log_prob, 0.0)
+    policy_loss = clipped_surrogate(log_ratio, samples.advantage, config.clip)
+    value_loss = clipped_value_loss(value, samples.value, samples.target, config.value_clip)
+    entropy = entropy_of(policy)
+    loss = policy_loss - config.entropy_coefficient * entropy + config.value_coefficient * value_loss
+    metrics = {
+        "policy_loss": policy_loss,
+        "value_loss": value_loss,
+        "entropy": entropy,
+        "approx_kl": approximate_kl(log_ratio),
+        "clip_fraction": jnp.abs(jnp.expm1(log_ratio)) > config.clip,
+    }
+    return jnp.where(counts, samples.weight * loss, 0.0).mean(), as_means(metrics, counts)
 
 
-def with_products(update: Callable[..., Any]) -> Callable[..., Any]:
-    """An update, `(state, config)`, whose matrix products round their factors to `config.precision`."""
+def adapted_rate(rate: jax.Array, kl: jax.Array, target: float) -> jax.Array:
+    """The next step size: 1.5 times smaller above twice the KL aimed at, 1.5 times larger below half of it.
 
-    def rounded(state: TrainState, config: PPOConfig) -> Any:
-        default = config.precision == "default"
-        with nullcontext() if default else jax.default_matmul_precision(config.precision):
-            return update(state, config)
+    It stays within 1e-5 and 1e-2.
 
-    return rounded
+    Args:
+        rate: step size in force, float32 [].
+        kl: mean over the gradient steps of an update and the samples that are learned from, float32 [].
+        target: above 0.
 
-
-def seen(learner: Learner, observation: PyTree) -> PyTree:
-    """What the network sees of observations, leaves [..., *shape]."""
-    if learner.observation_moments is None:
-        return observation
-    return normalize_observation(learner.observation_moments, observation)
+    Source: Rudin et al. 2022 (arXiv:2109.11978), appendix A.2.
+    """
+    factor = jnp.where(kl > 2.0 * target, 1.0 / 1.5, jnp.where(kl < 0.5 * target, 1.5, 1.0))
+    return jnp.clip(rate * factor, 1e-5, 1e-2)
 
 
-def collect(
-    env: Any,
-    network: Any,
-    learner: Learner,
-    actor: ActorState,
-    pool: LevelPool,
-    key: jax.Array,
-    config: PPOConfig,
-) -> tuple[ActorState, Transition, LevelTrace, Packed]:
-    """Rolls the policy out; what comes back is that of `purerl.rollout.unroll.unroll`."""
+def follow_kl(config: PPOConfig) -> Callable[[jax.Array, Packed], jax.Array] | None:
+    """The step size after an update with some metrics; None where it follows the schedule."""
+    if not config.kl_target:
+        return None
 
-    def draw(key, num_steps):
-        return draw_noise(key, env.action_space(config.env_params), num_steps, actor.slot.shape[0])
+    def adapt(rate: jax.Array, metrics: Packed) -> jax.Array:
+        kl = metrics["approx_kl"]
+        return adapted_rate(rate, kl.total / jnp.maximum(kl.weight, 1.0), config.kl_target)
 
-    def act(carry, observation, begins, noise):
-        inputs = (carry, seen(learner, observation), begins)
-        carry, policy, value = network.apply(learner.params, *inputs, method="step")
-        return carry, *act_with(policy, noise), value
-
-    def value_of(carry, observation):
-        if config.group_size:  # nobody asks a critic
-            return jnp.zeros(jax.tree.leaves(observation)[0].shape[0])
-        return network.apply(learner.params, carry, seen(learner, observation), method="next_value")
-
-    return unroll(env, config.env_params, actor, pool, key, config.num_steps, act, value_of, draw)
-
-
-def check_ppo_curriculum(curriculum: Curriculum, config: PPOConfig) -> None:
-    """Raises ValueError, with one line, where PPO so configured lacks what a curriculum needs of it."""
-    if config.group_size:
-        check_needs(curriculum, frozenset({"learnable"}), f"PPO with group_size = {config.group_size}")
-    else:
-        check_needs(curriculum, frozenset({"learnable", "values"}), "PPO")
+    return adapt
 
 
 def make_ppo(
-    env: Any, network: Any, axis_name: AxisName = None, curriculum: Curriculum | None = None
+    env: Any,
+    network: Any,
+    axis_name: AxisName = None,
+    curriculum: Curriculum | None = None,
+    *,
+    loss: Callable[..., tuple[jax.Array, Packed]] = ppo_loss,
+    advantage: Callable[[Transition, PPOConfig], jax.Array] = gae_advantage,
+    optimizer: Callable[..., optax.GradientTransformation] = adam,
 ) -> Algorithm:
     """PPO on an environment with a network.
 
     Args:
-        env: an environment of the gymnax contract; `config.env_params` are its parameters.
+        env: and these: see `make_on_policy`.
         network: an `ActorCritic`, or one with a memory.
-        axis_name: mesh axis over which environments are sharded, if any; `config.num_envs` is for all shards.
-        curriculum: what fills the pool of levels; by default fresh ones before every rollout.
+        axis_name: the same.
+        curriculum: the same.
+        loss: `(network, params, samples, config) -> (mean loss [], metrics)`.
+        advantage: `(transitions [T, E, ...], config) -> float32 [T, E]`, before it is standardized.
+        optimizer: `(config, step size) -> optax.GradientTransformation`, for one flat vector.
     """
-    levels = curriculum or fresh_levels(env)
 
-    def init(key: jax.Array, config: PPOConfig) -> TrainState:
-        check_ppo_curriculum(levels, config)
-        key, network_key, actor_key, pool_key = split_key(key, 2, 2, axis_name)
-        num_envs = config.num_envs // num_shards(axis_name)
-        count = pool_size(config.num_levels, config.num_envs, num_shards(axis_name))
-        choice = levels.init(pool_key, config.env_params, count)
-        actor = init_actor(config.env_params, choice.pool, actor_key, num_envs, config.stagger)
-        carry = network.initial_carry(num_envs)
-        begins = jnp.ones(num_envs, bool)
-        params = network.init(network_key, carry, actor.observation, begins, method="step")
-        learner = Learner(
-            params=params,
-            optimizer=make_optimizer(config, jnp.float32(0.0)).init(ravel_pytree(params)[0]),
-            return_moments=init_moments(),
-            observation_moments=(
-                init_observation_moments(actor.observation) if config.normalize_observations else None
-            ),
-            rate=jnp.asarray(config.learning_rate, jnp.float32) if config.kl_target else None,
+    def targets(transitions, learnable, config, axis_name):
+        found = advantage(transitions, config)
+        return Targets(
+            advantage=standardize(found, learnable, axis_name),
+            target=found + transitions.value,
+            counts=learnable,
         )
-        actor = dataclasses.replace(actor, carry=carry, level_return=start_returns(levels, num_envs))
-        return TrainState(learner=learner, actor=actor, curriculum=choice, key=key, num_updates=jnp.int32(0))
 
-    def update(state: TrainState, config: PPOConfig) -> tuple[TrainState, Packed]:
-        key, rollout_key, level_key, shuffle_key = split_key(state.key, 1, 3, axis_name)
-        learner, pool = state.learner, state.curriculum.pool
-
-        start = state.actor
-        if config.group_size:
-            rollout_key, group_key = jax.random.split(rollout_key)
-            start = start_groups(start, pool, group_key, config.group_size)
-        actor, transitions, trace, metrics = collect(env, network, learner, start, pool, rollout_key, config)
-        batch, judgment, moments, discounted = prepare(
-            transitions, trace, actor.discounted_return, learner.return_moments, config, axis_name
-        )
-        outcome, level_return = level_outcome(
-            trace, num_levels(pool), judgment, start.level_return, start.episode_length, config.gamma
-        )
-        batch = dataclasses.replace(batch, observation=seen(learner, batch.observation))
-        if start.carry is not None:
-            batch = as_segments(batch, start, trace)
-        rate = learning_rate(config, state.num_updates) if learner.rate is None else learner.rate
-        learner, learn_metrics = learn(network, learner, batch, shuffle_key, rate, config, axis_name)
-        choice, renewed, level_metrics = levels.refresh(
-            level_key,
-            state.curriculum,
-            config.env_params,
-            outcome,
-            jnp.minimum((state.num_updates + 1) / config.total_updates, 1.0),
-        )
-        metrics |= learn_metrics | level_metrics
-        metrics |= action_metrics(batch.action, env.action_space(config.env_params))
-        explained = losses.return_metrics(
-            None if config.group_size else batch.value, batch.target, batch.weight > 0
-        )
-        metrics |= explained | {"learning_rate": as_mean(rate)}
-        slot = forget_renewed(actor.slot, renewed)
-        if config.normalize_observations:
-            # Not before: acting and learning must see the same.
-            observation_moments = update_observation_moments(
-                learner.observation_moments, transitions.observation, axis_name
-            )
-            learner = dataclasses.replace(learner, observation_moments=observation_moments)
-        state = TrainState(
-            learner=dataclasses.replace(learner, return_moments=moments),
-            actor=dataclasses.replace(
-                actor, discounted_return=discounted, slot=slot, level_return=level_return
-            ),
-            curriculum=choice,
-            key=key,
-            num_updates=state.num_updates + 1,
-        )
-        return state, sum_across(metrics, axis_name)
-
-    def policy(
-        learner: Learner, observation: PyTree, key: jax.Array, deterministic: bool, carry: PyTree = None
-    ) -> Any:
-        begins = jnp.zeros(jax.tree.leaves(observation)[0].shape[0], bool)
-        inputs = (carry, seen(learner, observation), begins)
-        after, distribution, _ = network.apply(learner.params, *inputs, method="step")
-        action = distribution.mode() if deterministic else distribution.sample(seed=key)
-        return action if carry is None else (action, after)
-
-    def diagnose(state: TrainState, config: PPOConfig) -> Packed:
-        learner, actor = state.learner, state.actor
-        carry, observation, begins = probe((actor.carry, actor.observation, actor.episode_length == 0))
-        inputs = (carry, seen(learner, observation), begins)
-        (_, policy, _), inside = look_inside(network, learner.params, *inputs, method="step")
-        gradients = gradient_metrics(learner.optimizer, learner.params)
-        return sum_across(gradients | policy_metrics(policy) | inside, axis_name)
-
-    return Algorithm(
-        init=init,
-        update=with_products(update),
-        policy=policy,
-        steps_per_update=lambda config: config.num_envs * config.num_steps,
-        diagnose=diagnose,
-        initial_carry=network.initial_carry,
-        lower_level=(
-            are_vectors(env.observation_space(env.default_params))
-            and jax.eval_shape(lambda: network.initial_carry(1)) is None
-        ),
+    parts = OnPolicy(
+        name="PPO",
+        loss=loss,
+        targets=targets,
+        optimizer=optimizer,
+        adapt=follow_kl,
+        look=lambda stepped: policy_metrics(stepped[1]),
     )
+    return make_on_policy(env, network, parts, axis_name, curriculum)

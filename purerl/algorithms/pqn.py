@@ -10,216 +10,133 @@ temporal differences from diverging.
 Source: Gallici et al. 2024 (arXiv:2407.04811), algorithm 1; the return is Peng's Q(lambda).
 """
 
-import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jax.flatten_util import ravel_pytree
 
-from purerl.algorithms.acting import (
-    draw_exploration,
-    epsilon_greedy,
-    explore,
-    spread_rates,
-)
-from purerl.algorithms.diagnostics import gradient_metrics, greedy_entropy, keep_gradient, look_inside, probe
-from purerl.algorithms.epochs import gradient_epochs
-from purerl.algorithms.pqn_config import PQNConfig
-from purerl.functional import losses
-from purerl.functional.collectives import num_shards, split_key, sum_across
-from purerl.functional.metrics import Packed, as_mean, as_means
+from purerl.algorithms.diagnostics import greedy_entropy
+from purerl.algorithms.exploration import draw_exploration, epsilon_greedy, explore, spread_rates
+from purerl.algorithms.on_policy import make_on_policy
+from purerl.algorithms.on_policy_parts import Acted, Learner, OnPolicy, OnPolicyConfig, Samples, Targets
+from purerl.algorithms.skeleton import static
+from purerl.functional.losses import huber, value_of_action
+from purerl.functional.metrics import Packed, as_means
 from purerl.functional.returns import gae
-from purerl.functional.schedules import exploration_rate, learning_rate
-from purerl.rollout.levels import (
-    Judgment,
-    check_needs,
-    forget_renewed,
-    fresh_levels,
-    level_outcome,
-    num_levels,
-    pool_size,
-    start_returns,
-)
-from purerl.rollout.unroll import init_actor, unroll
-from purerl.spaces import are_vectors
-from purerl.types import Algorithm, AxisName, Curriculum, PyTree, TrainState
+from purerl.functional.schedules import exploration_rate
+from purerl.ranges import Count, NotNegative, Positive, Share, Unlimited
+from purerl.types import Algorithm, AxisName, Curriculum, PyTree, Transition
 
 
 @struct.dataclass
-class Learner:
-    """What learning changes.
+class PQNConfig(OnPolicyConfig):
+    """Parallelized Q-learning: without replay and without a target network."""
 
-    Attributes:
-        params: of the network.
-        optimizer: state of the optimizer, for all parameters as one flat vector.
-        epsilon: share of random actions in force, float32 [].
-    """
+    num_envs: Count = static(default=128)
+    num_epochs: Count = static(default=2)
+    num_minibatches: Count = static(default=32)
+    learning_rate: Positive = 5e-4
+    max_grad_norm: Unlimited = 10.0
+    adam_epsilon: Positive = 1e-8
+    return_lambda: Share = 0.65
+    """Decay of the lambda-return, in [0, 1]: 0 bootstraps after each step, 1 at the end of the rollout."""
+    huber_delta: Unlimited = float("inf")
+    """Error from which on the loss is linear; inf for half the squared error."""
+    epsilon: Share = 1.0
+    """Share of random actions at the start."""
+    final_epsilon: Share = 0.05
+    """Share of random actions when exploration has come to its end."""
+    exploration_share: Share = 0.1
+    """Share of training in which the share of random actions falls, linearly."""
+    epsilon_spread: NotNegative = 0.0
+    """How much less the last environment explores than the first: exponents rise from 1 to 1 + this."""
 
-    params: PyTree
-    optimizer: PyTree
-    epsilon: jax.Array
+
+def lambda_advantage(transitions: Transition, config: PQNConfig) -> jax.Array:
+    """The lambda-return above less the value, float32 [T, E]: with max_a Q as the value of a state, GAE."""
+    t = transitions
+    return gae(t.reward, t.value, t.next_value, t.terminated, t.truncated, config.gamma, config.return_lambda)
 
 
-@struct.dataclass
-class Batch:
-    """What the loss needs of each sample; leaves [B, ...]."""
+def pqn_loss(network: Any, params: Any, samples: Samples, config: PQNConfig) -> tuple[jax.Array, Packed]:
+    """Mean loss of B samples, float32 [], and the metrics of those that are learned from."""
+    counts = samples.weight > 0
+    value = value_of_action(network.apply(params, samples.observation), samples.action)
+    loss = huber(value - samples.target, config.huber_delta)
+    metrics = {"loss": loss, "q_value": value, "td_error": jnp.abs(value - samples.target)}
+    return jnp.where(counts, samples.weight * loss, 0.0).mean(), as_means(metrics, counts)
 
-    observation: PyTree
-    action: jax.Array
-    target: jax.Array
 
-
-def make_optimizer(config: PQNConfig, rate: jax.Array) -> optax.GradientTransformation:
-    """Rectified Adam behind a clip of the global norm."""
+def radam(config: PQNConfig, rate: jax.Array) -> optax.GradientTransformation:
+    """Rectified Adam behind a clip of the global norm (Liu et al. 2020, arXiv:1908.03265)."""
     return optax.chain(
-        keep_gradient(),
         optax.clip_by_global_norm(config.max_grad_norm),
-        optax.scale_by_radam(),
+        optax.scale_by_radam(eps=config.adam_epsilon),
         optax.scale(-rate),
     )
 
 
-def pqn_loss(network: Any, params: PyTree, batch: Batch, config: PQNConfig) -> tuple[jax.Array, Packed]:
-    """The mean loss of B samples, float32 [], and their metrics."""
-    value = losses.value_of_action(network.apply(params, batch.observation), batch.action)
-    loss = losses.huber(value - batch.target, config.huber_delta)
-    metrics = {"loss": loss, "q_value": value, "td_error": jnp.abs(value - batch.target)}
-    return loss.mean(), as_means(metrics)
-
-
-def learn(
+def act(
     network: Any,
     learner: Learner,
-    batch: Batch,
-    key: jax.Array,
-    rate: jax.Array,
+    carry: None,
+    observation: PyTree,
+    begins: jax.Array,
+    chance: jax.Array,
     config: PQNConfig,
-    axis_name: AxisName,
-) -> tuple[Learner, Packed]:
-    """Epochs of gradient steps over the samples of one rollout, leaves [T, E, ...]."""
-    params, optimizer_state, metrics = gradient_epochs(
-        loss=lambda params, part: pqn_loss(network, params, part, config),
-        params=learner.params,
-        optimizer=make_optimizer(config, rate),
-        optimizer_state=learner.optimizer,
-        batch=batch,
-        key=key,
-        config=config,
-        axis_name=axis_name,
-    )
-    return dataclasses.replace(learner, params=params, optimizer=optimizer_state), metrics
+) -> Acted:
+    """The best action, or any; with the value of the best as that of the state."""
+    value = network.apply(learner.params, observation)
+    rates = spread_rates(learner.exploration, config.epsilon_spread, value.shape[1])
+    action = explore(value, chance, rates)
+    return Acted(carry, action, jnp.zeros(action.shape), value.max(0))
+
+
+def choose(
+    network: Any, learner: Learner, carry: None, observation: PyTree, key: jax.Array, deterministic: bool
+) -> tuple[None, jax.Array]:
+    """The best actions, or as in training, int32 [B]."""
+    value = network.apply(learner.params, observation)
+    return carry, value.argmax(0) if deterministic else epsilon_greedy(value, key, learner.exploration)
 
 
 def make_pqn(
-    env: Any, network: Any, axis_name: AxisName = None, curriculum: Curriculum | None = None
+    env: Any,
+    network: Any,
+    axis_name: AxisName = None,
+    curriculum: Curriculum | None = None,
+    *,
+    loss: Callable[..., tuple[jax.Array, Packed]] = pqn_loss,
+    optimizer: Callable[..., optax.GradientTransformation] = radam,
 ) -> Algorithm:
-    """PQN on an environment with a network.
+    """PQN on an environment with discrete actions.
 
     Args:
-        env: an environment of the gymnax contract with discrete actions; `config.env_params` are its
-            parameters.
-        network: a flax module, `observations -> values [A, B]`.
-        axis_name: mesh axis over which environments are sharded, if any; `config.num_envs` is for all shards.
-        curriculum: what fills the pool of levels; by default fresh ones before every rollout.
+        env: and these: see `make_on_policy`.
+        network: a `QNetwork`.
+        axis_name: the same.
+        curriculum: the same.
+        loss: `(network, params, samples, config) -> (mean loss [], metrics)`.
+        optimizer: `(config, step size) -> optax.GradientTransformation`, for one flat vector.
     """
-    levels = curriculum or fresh_levels(env)
-    check_needs(levels, frozenset({"values"}), "PQN")
 
-    def init(key: jax.Array, config: PQNConfig) -> TrainState:
-        key, network_key, actor_key, pool_key = split_key(key, 2, 2, axis_name)
-        shards = num_shards(axis_name)
-        num_envs = config.num_envs // shards
-        count = pool_size(config.num_levels, config.num_envs, shards)
-        choice = levels.init(pool_key, config.env_params, count)
-        actor = init_actor(config.env_params, choice.pool, actor_key, num_envs, config.stagger)
-        actor = dataclasses.replace(actor, level_return=start_returns(levels, num_envs))
-        params = network.init(network_key, actor.observation)
-        learner = Learner(
-            params=params,
-            optimizer=make_optimizer(config, jnp.float32(0.0)).init(ravel_pytree(params)[0]),
-            epsilon=jnp.asarray(config.epsilon, jnp.float32),
-        )
-        return TrainState(learner=learner, actor=actor, curriculum=choice, key=key, num_updates=jnp.int32(0))
+    def targets(transitions, learnable, config, axis_name):
+        advantage = lambda_advantage(transitions, config)
+        return Targets(advantage=advantage, target=advantage + transitions.value, counts=learnable)
 
-    def update(state: TrainState, config: PQNConfig) -> tuple[TrainState, Packed]:
-        key, rollout_key, level_key, shuffle_key = split_key(state.key, 1, 3, axis_name)
-        progress = jnp.minimum((state.num_updates + 1) / config.total_updates, 1.0)
-        epsilon = exploration_rate(config, state.num_updates)
-        learner, pool = dataclasses.replace(state.learner, epsilon=epsilon), state.curriculum.pool
-
-        def act(carry, observation, begins, chance):
-            value = network.apply(learner.params, observation)
-            rates = spread_rates(epsilon, config.epsilon_spread, value.shape[1])
-            action = explore(value, chance, rates)
-            return carry, action, jnp.zeros(action.shape), value.max(0)
-
-        actor, transitions, trace, metrics = unroll(
-            env=env,
-            params=config.env_params,
-            actor=state.actor,
-            pool=pool,
-            key=rollout_key,
-            num_steps=config.num_steps,
-            act=act,
-            value_of=lambda carry, observation: network.apply(learner.params, observation).max(0),
-            draw=lambda key, num_steps: draw_exploration(key, num_steps, state.actor.slot.shape[0]),
-        )
-        # With max_a Q as the value of a state, advantage + value is the lambda-return above.
-        advantage = gae(
-            reward=transitions.reward,
-            value=transitions.value,
-            next_value=transitions.next_value,
-            terminated=transitions.terminated,
-            truncated=transitions.truncated,
-            gamma=config.gamma,
-            gae_lambda=config.return_lambda,
-        )
-        batch = Batch(
-            observation=transitions.observation,
-            action=transitions.action,
-            target=advantage + transitions.value,
-        )
-        rate = learning_rate(config, state.num_updates)
-        learner, learned = learn(network, learner, batch, shuffle_key, rate, config, axis_name)
-        judgment = Judgment(value=transitions.value, next_value=transitions.next_value, advantage=advantage)
-        start = state.actor
-        outcome, level_return = level_outcome(
-            trace, num_levels(pool), judgment, start.level_return, start.episode_length, config.gamma
-        )
-        choice, renewed, level_metrics = levels.refresh(
-            level_key, state.curriculum, config.env_params, outcome, progress
-        )
-        metrics |= learned | level_metrics | losses.return_metrics(transitions.value, batch.target)
-        metrics |= {"epsilon": as_mean(epsilon), "learning_rate": as_mean(rate)}
-        slot = forget_renewed(actor.slot, renewed)
-        state = TrainState(
-            learner=learner,
-            actor=dataclasses.replace(actor, slot=slot, level_return=level_return),
-            curriculum=choice,
-            key=key,
-            num_updates=state.num_updates + 1,
-        )
-        return state, sum_across(metrics, axis_name)
-
-    def policy(learner: Learner, observation: PyTree, key: jax.Array, deterministic: bool) -> jax.Array:
-        value = network.apply(learner.params, observation)
-        return value.argmax(0) if deterministic else epsilon_greedy(value, key, learner.epsilon)
-
-    def diagnose(state: TrainState, config: PQNConfig) -> Packed:
-        learner = state.learner
-        observation = probe(state.actor.observation)
-        value, inside = look_inside(network, learner.params, observation)
-        gradients = gradient_metrics(learner.optimizer, learner.params)
-        return sum_across(gradients | greedy_entropy(value) | inside, axis_name)
-
-    return Algorithm(
-        init=init,
-        update=update,
-        policy=policy,
-        steps_per_update=lambda config: config.num_envs * config.num_steps,
-        diagnose=diagnose,
-        lower_level=are_vectors(env.observation_space(env.default_params)),
+    parts = OnPolicy(
+        name="PQN",
+        loss=loss,
+        targets=targets,
+        draw=lambda key, space, num_steps, num_envs: draw_exploration(key, num_steps, num_envs),
+        act=act,
+        value=lambda network, learner, carry, observation: network.apply(learner.params, observation).max(0),
+        choose=choose,
+        optimizer=optimizer,
+        exploration=exploration_rate,
+        look=lambda stepped: greedy_entropy(stepped[1]),
     )
+    return make_on_policy(env, network, parts, axis_name, curriculum)

@@ -5,13 +5,14 @@ when its learning is done: were they to change in between, the probability ratio
 first gradient step.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from purerl.functional.collectives import mean_across, sum_across
+from purerl.functional.returns import running_returns
 from purerl.types import AxisName, PyTree, TokenGroup
 
 _EPSILON = 1e-8
@@ -70,6 +71,62 @@ def combine(moments: Moments, batch: Moments) -> Moments:
         + batch.variance * weight
         + jnp.square(delta) * weight * (1 - weight),
     )
+
+
+class ScaledRewards(NamedTuple):
+    """Rewards of a rollout in units of the deviation of the discounted return.
+
+    Attributes:
+        reward: float32 [T, E], within [-10, 10]; as they were where nothing is scaled.
+        scale: what they were divided by, float32 [].
+        moments: of the discounted return, with this rollout in them; None where nothing is scaled.
+        discounted: the discounted returns to start from in the next rollout, float32 [E].
+    """
+
+    reward: jax.Array
+    scale: jax.Array
+    moments: Moments | None
+    discounted: jax.Array
+
+
+def scale_rewards(
+    reward: jax.Array,
+    ended: jax.Array,
+    discounted: jax.Array,
+    moments: Moments | None,
+    gamma: jax.Array | float,
+    axis_name: AxisName = None,
+) -> ScaledRewards:
+    """Divides rewards by the running standard deviation of the discounted return, this rollout's included.
+
+    Args:
+        reward: float32 [T, E].
+        ended: whether an episode ended with a step, bool [T, E].
+        discounted: the discounted returns before the rollout, float32 [E].
+        moments: of those that were seen before; None leaves rewards as they are.
+        gamma: discount in [0, 1].
+        axis_name: mesh axis over which environments are sharded, if any.
+    """
+    if moments is None:
+        return ScaledRewards(reward, jnp.float32(1.0), None, discounted)
+    totals, discounted = running_returns(reward, ended, discounted, gamma)
+    moments = update_moments(moments, totals, axis_name)
+    scale = jnp.sqrt(moments.variance + _EPSILON)
+    return ScaledRewards(jnp.clip(reward / scale, -10.0, 10.0), scale, moments, discounted)
+
+
+def standardize(values: jax.Array, counts: jax.Array, axis_name: AxisName = None) -> jax.Array:
+    """Values with mean 0 and deviation 1 over those that count: float32 [T, E] -> [T, E].
+
+    Args:
+        values: float32 [T, E].
+        counts: which count, bool [T, E]; the others are moved and scaled along.
+        axis_name: mesh axis over which they are sharded, if any.
+    """
+    weight = counts / jnp.maximum(mean_across(counts.mean(), axis_name), _EPSILON)
+    mean = mean_across((weight * values).mean(), axis_name)
+    deviation = jnp.sqrt(mean_across((weight * jnp.square(values - mean)).mean(), axis_name))
+    return (values - mean) / (deviation + _EPSILON)
 
 
 def init_observation_moments(observation: PyTree) -> PyTree:

@@ -91,3 +91,29 @@ def running_returns(
 
     final, totals = jax.lax.scan(step, start, (reward, ended))
     return totals, final
+
+
+def reward_to_go(
+    reward: jax.Array, ended: jax.Array, gamma: jax.Array | float
+) -> tuple[jax.Array, jax.Array]:
+    r"""Discounted sums of rewards up to the end of the episode, :math:`G_t = r_t + \gamma G_{t+1}`.
+
+    Args:
+        reward: float32 [T, E].
+        ended: bool [T, E]: nothing of what follows this step counts.
+        gamma: discount in [0, 1].
+
+    Returns:
+        G_t, float32 [T, E], and whether the episode of a step ends within the T steps, bool [T, E]; where it
+        does not, G_t is what came until then.
+    """
+
+    def step(carry, inputs):
+        following, known = carry
+        reward_t, ended_t = inputs
+        following = bootstrap(reward_t, ~ended_t, gamma, following)
+        known = known | ended_t
+        return (following, known), (following, known)
+
+    start = jnp.zeros_like(reward[0]), jnp.zeros_like(ended[0])
+    return jax.lax.scan(step, start, (reward, ended), reverse=True)[1]

@@ -61,6 +61,14 @@ class QNetwork(nn.Module):
             return advantage
         return self._head("value", hidden, 1, features) + advantage - advantage.mean(0, keepdims=True)
 
+    @nn.nowrap
+    def initial_carry(self, batch: int) -> None:
+        """There is nothing to remember."""
+
+    def step(self, carry: None, observation: PyTree, begins: jax.Array) -> tuple[None, jax.Array]:
+        """Carry and values: the form that networks with a memory share."""
+        return carry, self(observation)
+
     def _head(self, name: str, hidden: tuple[int, ...], size: int, features: jax.Array) -> jax.Array:
         config = self.config
         features = MLP(hidden, config.activation, config.layer_norm, name=f"{name}_hidden")(features)
