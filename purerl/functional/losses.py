@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from purerl.functional.metrics import as_mean, masked_mean
 from purerl.functional.returns import bootstrap
@@ -111,7 +110,10 @@ def huber(error: jax.Array, delta: jax.Array | float) -> jax.Array:
 
     Source: Huber 1964, "Robust estimation of a location parameter"; Mnih et al. 2015 clip errors at 1.
     """
-    return optax.losses.huber_loss(error, delta=jnp.minimum(delta, 1e30))  # inf times 0 is NaN
+    # That of optax is NaN at inf, and below it loses the gradient in delta - delta where delta is large.
+    size = jnp.abs(error)
+    slope = jnp.minimum(size, delta)
+    return slope * (size - 0.5 * slope)
 
 
 def q_learning_target(

@@ -37,3 +37,9 @@ def test_explained_variance_is_one_for_a_perfect_critic_and_zero_for_a_constant_
     assert losses.explained_variance(target, target) == 1.0
     assert losses.explained_variance(jnp.zeros(3), target) == 0.0
     assert losses.explained_variance(jnp.zeros(3), jnp.ones(3)) == 0.0
+
+
+def test_the_huber_loss_keeps_its_slope_at_any_delta():
+    # Error 3: half the square has slope 3; with delta 1 the slope is 1; so it is with 1e30 as with inf.
+    slope = jax.grad(losses.huber)
+    assert [slope(3.0, delta) for delta in (jnp.inf, 1e30, 1.0)] == [3.0, 3.0, 1.0]
