@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.rows import Row, run_script, take
-from purerl.run import runs
+from purerl.run import directory
 from purerl.view import records, scoring
 from purerl.view.alarms import Told, replay
 
@@ -79,7 +79,7 @@ def count(name: str, default: Default) -> list[Row]:
     script = f"experiments/{default.script}"
     with tempfile.TemporaryDirectory() as room:
         summary, _ = run_script(script, Path(room), name, *options)
-        lines = records.read(Path(room) / name / runs.METRICS_FILE)
+        lines = records.read(Path(room) / name / directory.METRICS_FILE)
     scores = scoring.cell_scores(summary["score"])
     assert scores is not None
     told = alarms_by_seed(lines, summary["seeds"], len(lines))

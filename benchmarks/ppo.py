@@ -18,7 +18,7 @@ from benchmarks.beside import Samples, against, by_turns, run_rejax
 from benchmarks.rows import ROOT, Row, rates, run_script, seconds_of, stepper, surroundings, take
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.compile.program import Program
-from purerl.run.runs import METRICS_FILE
+from purerl.run.directory import METRICS_FILE
 
 sys.path.insert(0, str(ROOT / "experiments"))
 import ppo

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from benchmarks.operations import Cost, count
 from benchmarks.rows import ROOT, Measure, Row, on_all_devices, rates, seconds_by_turns, stepper, take
 from purerl.compile.program import Program
-from purerl.run.runs import Experiment
+from purerl.run.experiment import Experiment
 
 sys.path.insert(0, str(ROOT / "experiments"))
 import dqn

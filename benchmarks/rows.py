@@ -22,7 +22,7 @@ from rich.table import Table
 from purerl.compile.program import Program
 from purerl.compile.runtime import enable_compilation_cache
 from purerl.host.errors import UserError
-from purerl.run import arguments, cli, runs
+from purerl.run import arguments, cli, directory
 
 K = TypeVar("K")
 ROOT = Path(__file__).parent.parent
@@ -159,7 +159,7 @@ def surroundings(room: Path) -> dict[str, str]:
 
 def machine() -> dict[str, Any]:
     """Versions, devices, and what a matrix product of 2048^3 reaches here now, in GFLOP/s."""
-    return {**runs.versions(), **runs.machine(), "matmul_gflops": matmul_gflops()}
+    return {**directory.versions(), **directory.machine(), "matmul_gflops": matmul_gflops()}
 
 
 def matmul_gflops(size: int = 2048) -> float:

@@ -18,7 +18,7 @@ from envs.encoded import encoded
 from purerl.contracts import check_environment
 from purerl.host.errors import one_line
 from purerl.rollout.evaluate import Episodes, Greedy, evaluate, summarize
-from purerl.run.runs import Experiment
+from purerl.run.experiment import Experiment
 from purerl.types import Algorithm, PyTree, TrainState
 
 EVALUATION = 0x6576616C

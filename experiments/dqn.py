@@ -18,7 +18,7 @@ from purerl.algorithms.dqn_config import DQNConfig
 from purerl.algorithms.pqn_config import PQNConfig
 from purerl.networks import NetworkName, QNetworkConfig, make_q_network
 from purerl.run import cli
-from purerl.run.runs import Experiment, RunOptions, Steps
+from purerl.run.experiment import Experiment, RunOptions, Steps
 
 
 @dataclass(frozen=True)

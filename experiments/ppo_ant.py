@@ -18,7 +18,7 @@ from purerl.algorithms.ppo_config import PPOConfig
 from purerl.compile import platforms
 from purerl.networks import MemoryConfig, MemoryName, NetworkConfig
 from purerl.run import cli
-from purerl.run.runs import Experiment, Steps
+from purerl.run.experiment import Experiment, Steps
 
 
 class Scale(NamedTuple):

@@ -17,7 +17,7 @@ from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 from purerl.compile.program import build_program, usable_devices
 from purerl.networks import NetworkConfig, SetNetworkName, make_actor_critic
 from purerl.run import cli
-from purerl.run.runs import Experiment, RunOptions, Steps
+from purerl.run.experiment import Experiment, RunOptions, Steps
 
 
 @dataclass(frozen=True)

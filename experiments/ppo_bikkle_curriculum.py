@@ -19,7 +19,7 @@ from purerl.curriculum import CurriculumOptions, check_curriculum, make_curricul
 from purerl.networks import make_actor_critic
 from purerl.rollout.levels import pool_size
 from purerl.run import cli
-from purerl.run.runs import Experiment
+from purerl.run.experiment import Experiment
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from purerl.curriculum import CurriculumOptions, check_curriculum, make_curricul
 from purerl.networks import GridNetworkName, NetworkConfig, make_actor_critic
 from purerl.rollout.levels import pool_size
 from purerl.run import cli
-from purerl.run.runs import Experiment, RunOptions, Steps
+from purerl.run.experiment import Experiment, RunOptions, Steps
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from purerl.networks import (
     make_memory_actor_critic,
 )
 from purerl.run import cli
-from purerl.run.runs import Experiment, RunOptions, Steps
+from purerl.run.experiment import Experiment, RunOptions, Steps
 
 
 @dataclass(frozen=True)

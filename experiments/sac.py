@@ -16,7 +16,7 @@ from purerl.algorithms.sac_config import SACConfig
 from purerl.networks import NetworkName
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
 from purerl.run import cli
-from purerl.run.runs import Experiment, RunOptions, Steps
+from purerl.run.experiment import Experiment, RunOptions, Steps
 
 
 @dataclass(frozen=True)

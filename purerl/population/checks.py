@@ -5,8 +5,8 @@ import numpy as np
 from purerl.host import limits
 from purerl.host.errors import UserError
 from purerl.population.evolution import PopulationOptions
-from purerl.run import runs
-from purerl.run.runs import RunOptions
+from purerl.run import experiment
+from purerl.run.experiment import RunOptions
 from purerl.sweep.settings import Member, buckets, varied_leaves
 from purerl.sweep.space import Choice, Space
 
@@ -15,7 +15,7 @@ def check_options(options: PopulationOptions, config: RunOptions) -> None:
     """Raises UserError where a population cannot be trained so."""
     limits.check(options)
     limits.check(config)
-    runs.check_options(config)
+    experiment.check_options(config)
     within = {
         "num_members": options.num_members >= 2,
         "exploit_every": options.exploit_every >= 1,
@@ -38,7 +38,7 @@ def check_options(options: PopulationOptions, config: RunOptions) -> None:
         if not is_within:
             value = getattr(options, name)
             raise UserError(f"--{name.replace('_', '-')} is {value}; it must be {ranges[name]}")
-    runs.check_seeds(config.seed, options.num_members, "--num-members")
+    experiment.check_seeds(config.seed, options.num_members, "--num-members")
     if config.num_seeds != 1:
         raise UserError(
             "--num-seeds has no meaning here: each member has a seed of its own; use --num-members"

@@ -12,8 +12,8 @@ from purerl.population.evolution import Population, Rules
 from purerl.population.lineage import read_lineage
 from purerl.population.ranking import final_scores
 from purerl.population.schedules import draw_schedules
-from purerl.run import runs
-from purerl.run.runs import Session
+from purerl.run import directory
+from purerl.run.experiment import Session
 from purerl.run.session import summary_of
 from purerl.view import records
 from purerl.view.plots import plot_curves
@@ -36,7 +36,7 @@ def finish(
         rules: of selection.
     """
     run_dir, experiment = session.run_dir, session.experiment
-    lines = records.read_metrics(run_dir / runs.METRICS_FILE)
+    lines = records.read_metrics(run_dir / directory.METRICS_FILE)
     learners = jax.tree.map(np.asarray, population.learner)
     scores = final_scores(session, rules.options, learners)
     best = int(np.where(np.isnan(scores), -np.inf, scores).argmax())
@@ -49,7 +49,7 @@ def finish(
         "eval_of_best": files.plain(experiment.evaluate(learner, session.options.seed)),
     }
     summary = files.plain(summary)
-    runs.write_summary(run_dir, summary)
+    directory.write_summary(run_dir, summary)
     plot_curves(run_dir / "curves.png", lines)
     by_option = {name: rules.ranges[path] for path, name in names.items()}
     draw_schedules(run_dir / "schedules.png", read_lineage(run_dir), by_option, best, lines[-1]["env_steps"])

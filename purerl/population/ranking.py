@@ -6,8 +6,8 @@ import jax
 import numpy as np
 
 from purerl.population.evolution import PopulationOptions
-from purerl.run import loop, runs
-from purerl.run.runs import Session
+from purerl.run import directory, loop
+from purerl.run.experiment import Session
 from purerl.types import PyTree
 from purerl.view import records, scoring
 
@@ -57,7 +57,7 @@ def final_scores(session: Session, options: PopulationOptions, learners: PyTree)
         seed = (session.options.seed + _CHOICE) % _SEEDS
         scores = np.asarray(evaluate(learners, seed, num_episodes), float)
     else:
-        lines = records.read(session.run_dir / runs.METRICS_FILE)
+        lines = records.read(session.run_dir / directory.METRICS_FILE)
         metric = session.experiment.return_metric
         values = np.array([line["metrics"][metric] for line in lines], float)
         scores = scoring.last_values(

@@ -7,7 +7,8 @@ hyperparameters from then on.
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,6 @@ from rich.console import Console
 
 from purerl.compile.program import Members, Program
 from purerl.host import files, hosts, interrupt, lock, printing, serialization
-from purerl.host.errors import Interrupted
 from purerl.population.checks import check_options, check_space, leaves_of
 from purerl.population.ending import finish
 from purerl.population.evolution import (
@@ -29,19 +29,19 @@ from purerl.population.evolution import (
 )
 from purerl.population.lineage import LINEAGE_FILE, append_line, lineage_line
 from purerl.population.ranking import ranking
-from purerl.run import checkpoint, device_choice, loop, repair, runs
-from purerl.run.runs import RunOptions, Session
+from purerl.run import checkpoint, device_choice, directory, repair
+from purerl.run.chunks import Checkpoints, Chunks, failed_seeds, train_chunks
+from purerl.run.experiment import RunOptions, Session
 from purerl.run.session import plan_of
 from purerl.sweep.probe import interruptible, measure_width
 from purerl.sweep.reached import check_explored
 from purerl.sweep.settings import Build, Member, make_members, typed, varied_leaves
 from purerl.sweep.space import LogUniform, Space, Uniform, draw
 from purerl.sweep.training import SCHEMA_VERSION, read_sweep, write_sweep
-from purerl.view import recorder, records, scoring, sinks
+from purerl.view import recorder, records, sinks
 from purerl.view.records import Report
 
 POPULATION_FILE = "population.json"
-_CHECKPOINTS = 10
 
 
 class Training(NamedTuple):
@@ -99,7 +99,7 @@ def train_population(
     choice.say(console)
     width = _measure(members, options, console)
     whole = dataclasses.replace(config, num_seeds=options.num_members)
-    run_dir = runs.new_directory(whole, f"population-{members[0].experiment.name}")
+    run_dir = directory.new_directory(whole, f"population-{members[0].experiment.name}")
     saved = {
         "schema": SCHEMA_VERSION,
         "ranges": {
@@ -110,7 +110,7 @@ def train_population(
         "settings": [serialization.encode(member.setting) for member in members],
     }
     write_sweep(run_dir / POPULATION_FILE, saved)
-    runs.write_config(run_dir, whole, members[0].experiment, choice.devices)
+    directory.write_config(run_dir, whole, members[0].experiment, choice.devices)
     return resume(run_dir, type(config), build, console, script)
 
 
@@ -123,7 +123,7 @@ def resume(
 ) -> dict[str, Any]:
     """Goes on with a population from its newest checkpoint, or begins it where there is none."""
     saved = read_sweep(run_dir, POPULATION_FILE)
-    config = runs.read_config(run_dir, config_class, "--resume")
+    config = directory.read_config(run_dir, config_class, "--resume")
     device_choice.for_resumed(config.devices, device_choice.of_run(run_dir))
     ranges = {
         name: (LogUniform if row["kind"] == "LogUniform" else Uniform)(row["low"], row["high"])
@@ -144,7 +144,7 @@ def resume(
     with interrupt.ended_by("stopping when the program is compiled", f"stopped; {go_on}", say):
         program = experiment.build_program(
             total_steps=config.total_steps,
-            num_devices=runs.num_devices(run_dir),
+            num_devices=directory.num_devices(run_dir),
             width=saved["width"],
             members=rows,
         )
@@ -187,7 +187,7 @@ def _train(training: Training) -> dict[str, Any]:
         out_shardings=(jax.tree.map(lambda leaf: leaf.sharding, expected), None),
     )
 
-    saved = checkpoint.latest(run_dir / runs.CHECKPOINTS, partial(printing.warn, console))
+    saved = checkpoint.latest(run_dir / directory.CHECKPOINTS, partial(printing.warn, console))
     repair.prepare(session, saved)
     chunks_done = saved.chunk if saved else 0
     number = itertools.count(chunks_done + 1)
@@ -205,15 +205,8 @@ def _train(training: Training) -> dict[str, Any]:
 
     if saved:
         population = checkpoint.restore(saved, expected)
-    say = partial(printing.say, console, style="yellow")
-    last_words = f"stopped; {training.how_to_go_on}"
-    with interrupt.noticed("stopping after this chunk", last_words, say, defer=True) as received:
-        outcome = _loop(training, run_chunk, population, expected, chunks_done, lambda: bool(received))
-    if outcome.chunk < program.num_chunks:
-        stop = Interrupted(f"stopped and saved after chunk {outcome.chunk}; {training.how_to_go_on}")
-        stop.exit_code = 128 + received[0]
-        raise stop
-    return finish(session, program, outcome.state, training.names, training.rules)  # type: ignore[arg-type]
+    population = train_chunks(_chunks(training, run_chunk, expected, chunks_done), population)
+    return finish(session, program, population, training.names, training.rules)
 
 
 def replicated_beside(population: Population, program: Program) -> Population:
@@ -223,60 +216,69 @@ def replicated_beside(population: Population, program: Program) -> Population:
     return jax.tree.map(lambda _: everywhere, population).replace(run=run)
 
 
-def _loop(
-    training: Training,
-    run_chunk: Callable[[Any], Any],
-    population: Population,
-    expected: Population,
-    chunks_done: int,
-    stop: Callable[[], bool],
-) -> loop.Outcome:
+def _chunks(
+    training: Training, run_chunk: Callable[[Any], Any], expected: Population, chunks_done: int
+) -> Chunks:
     session, program = training.session, training.program
     run_dir, options = session.run_dir, session.options
-    lineage = run_dir / LINEAGE_FILE
-    records.truncate(
-        lineage, 1 + chunks_done // training.rules.options.exploit_every if lineage.exists() else 0
-    )
-    if not lineage.exists() or not lineage.stat().st_size:
-        first = {training.names[path]: values for path, values in training.members.varied.items()}
-        append_line(run_dir, {"chunk": 0, "env_steps": 0, "scores": None, "parents": None, "values": first})
     plan = plan_of(session, program)
-    metrics = recorder.Files(metrics=run_dir / runs.METRICS_FILE, timing=run_dir / runs.TIMING_FILE)
+
+    def texts(chunk: int) -> dict[str, bytes]:
+        files.flush(run_dir / LINEAGE_FILE)
+        return repair.texts(session, chunk)
+
+    return Chunks(
+        run_chunk=run_chunk,
+        num_chunks=program.num_chunks,
+        chunks_done=chunks_done,
+        options=options,
+        checkpoints=Checkpoints(
+            folder=run_dir / directory.CHECKPOINTS,
+            state_shape=expected,
+            identity=directory.training_config(options),
+            texts=texts,
+        ),
+        recording=partial(_recording, training, plan, chunks_done),
+        failed=failed_seeds(run_dir / directory.METRICS_FILE, chunks_done, plan.seeds),
+        keep_going_on_nan=True,
+        revives=True,
+        name_row=lambda member: f"member {member}",
+        console=session.console,
+        place=run_dir,
+        how_to_go_on=training.how_to_go_on,
+        what_is_left=lambda: training.how_to_go_on,
+    )
+
+
+@contextmanager
+def _recording(
+    training: Training, plan: recorder.Plan, chunks_done: int
+) -> Iterator[Callable[[Report], None]]:
+    """The files, the display and the service of a population, and its lineage."""
+    session, every = training.session, training.rules.options.exploit_every
+    run_dir, options = session.run_dir, session.options
+    _begin_lineage(training, chunks_done)
+    metrics = recorder.Files(run_dir / directory.METRICS_FILE, run_dir / directory.TIMING_FILE)
     env_steps = chunks_done * plan.steps_per_chunk
-    sink = sinks.open_sink(options.track, run_dir, runs.training_config(options), env_steps)
-    architecture = checkpoint.describe(expected)
-
-    def save(host_state: Any, chunk: int) -> None:
-        files.flush(lineage)
-        checkpoint.save(
-            run_dir / runs.CHECKPOINTS,
-            host_state,
-            architecture=architecture,
-            chunk=chunk,
-            config=runs.training_config(options),
-            keep=options.keep_checkpoints,
-            texts=repair.texts(session, chunk),
-        )
-
+    sink = sinks.open_sink(options.track, run_dir, directory.training_config(options), env_steps)
     with recorder.recording(plan, metrics, sink, session.console, chunks_done) as record:
-        failed = scoring.failed_seeds(records.read(metrics.metrics))
 
         def report(found: Report) -> None:
-            if found.chunk % training.rules.options.exploit_every == 0:
+            if found.chunk % every == 0:
                 append_line(run_dir, lineage_line(found, training.names, plan.steps_per_chunk))
             usual = {
                 name: values for name, values in found.metrics.items() if not name.startswith("population_")
             }
             record(found._replace(metrics=usual))
 
-        return loop.run(
-            run_chunk,  # type: ignore[arg-type]
-            population,  # type: ignore[arg-type]
-            loop.Hooks(report=report, save=save, name_seed=lambda member: f"member {member}", stop=stop),
-            chunks_done=chunks_done,
-            num_chunks=program.num_chunks,
-            save_every=options.checkpoint_every_chunks or max(1, program.num_chunks // _CHECKPOINTS),
-            failed=tuple(plan.seeds.index(seed) for seed in failed),
-            keep_going_on_nan=True,
-            revives=True,
-        )
+        yield report
+
+
+def _begin_lineage(training: Training, chunks_done: int) -> None:
+    """The lineage as it was after so many chunks: the first hyperparameters, and the selections since."""
+    run_dir = training.session.run_dir
+    lineage, every = run_dir / LINEAGE_FILE, training.rules.options.exploit_every
+    records.truncate(lineage, 1 + chunks_done // every if lineage.exists() else 0)
+    if not lineage.stat().st_size:
+        first = {training.names[path]: values for path, values in training.members.varied.items()}
+        append_line(run_dir, {"chunk": 0, "env_steps": 0, "scores": None, "parents": None, "values": first})

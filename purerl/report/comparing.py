@@ -10,7 +10,7 @@ import numpy as np
 from purerl.host import serialization
 from purerl.report.plain_files import printable
 from purerl.report.reading import Run, Skipped
-from purerl.run.runs import HOST_OPTIONS
+from purerl.run.experiment import HOST_OPTIONS
 from purerl.view import scoring
 
 _OF_THE_SEEDS = (*HOST_OPTIONS, "seed", "num_seeds")

@@ -9,7 +9,7 @@ import numpy as np
 from purerl.host.errors import one_line
 from purerl.report.plain_files import UnusableError, parse, printable, read_bytes
 from purerl.report.summaries import is_seed, usable
-from purerl.run import runs
+from purerl.run.directory import CONFIG_FILE, METRICS_FILE, SUMMARY_FILE, TIMING_FILE
 from purerl.view import scoring
 
 MEMBERS = "members"
@@ -104,11 +104,11 @@ def _read(directory: Path, skip: Callable[[Path, str], None]) -> Run | None:
     if not directory.is_dir():
         skip(directory, "is not a directory" if directory.exists() else "does not exist")
         return None
-    saved = _read_object(directory / runs.CONFIG_FILE, skip)
-    summary = _read_object(directory / runs.SUMMARY_FILE, skip)
-    lines = list(_whole_lines(directory / runs.METRICS_FILE, _is_metrics_line, skip))
+    saved = _read_object(directory / CONFIG_FILE, skip)
+    summary = _read_object(directory / SUMMARY_FILE, skip)
+    lines = list(_whole_lines(directory / METRICS_FILE, _is_metrics_line, skip))
     if not lines:
-        skip(directory, f"there is no whole line in {runs.METRICS_FILE}")
+        skip(directory, f"there is no whole line in {METRICS_FILE}")
         return None
     config = saved.get("config", {})
     num_seeds = len(next(iter(lines[0]["metrics"].values())))
@@ -118,7 +118,7 @@ def _read(directory: Path, skip: Callable[[Path, str], None]) -> Run | None:
     summary, wrong = usable(summary)
     seeds = tuple(summary.get("seeds") or range(first, first + num_seeds))
     if wrong:
-        skip(directory / runs.SUMMARY_FILE, f"is damaged: {', '.join(wrong)} left out")
+        skip(directory / SUMMARY_FILE, f"is damaged: {', '.join(wrong)} left out")
     return Run(
         path=directory,
         experiment=str(saved.get("experiment", "unknown")),
@@ -214,7 +214,7 @@ def _seconds(
     directory: Path, lines: Sequence[dict[str, Any]], skip: Callable[[Path, str], None]
 ) -> np.ndarray:
     """Seconds up to each chunk; NaN from the first chunk on whose time is not known."""
-    found = _whole_lines(directory / runs.TIMING_FILE, _is_timing_line, skip)
+    found = _whole_lines(directory / TIMING_FILE, _is_timing_line, skip)
     times = {line["chunk"]: line["seconds"] for line in found}
     last = max(line["chunk"] for line in lines)
     elapsed = np.cumsum([times.get(chunk, np.nan) for chunk in range(1, last + 1)])

@@ -21,7 +21,7 @@ import tyro
 from purerl.host import limits
 from purerl.host.errors import UserError
 from purerl.run import options
-from purerl.run.runs import HOST_OPTIONS, RunOptions
+from purerl.run.experiment import HOST_OPTIONS, RunOptions
 
 C = TypeVar("C", bound=RunOptions)
 T = TypeVar("T")

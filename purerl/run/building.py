@@ -7,8 +7,7 @@ from typing import Any
 from purerl.host import limits
 from purerl.host.errors import UserError, one_line
 from purerl.ranges import INT32
-from purerl.run import runs
-from purerl.run.runs import Experiment, RunOptions
+from purerl.run.experiment import Experiment, RunOptions, check_options
 
 
 def build_experiment(build: Callable[[Any], Experiment], config: RunOptions) -> Experiment:
@@ -22,7 +21,7 @@ def build_experiment(build: Callable[[Any], Experiment], config: RunOptions) -> 
         UserError: it cannot be run; one line that names the option, its value and its range.
     """
     limits.check(config)
-    runs.check_options(config)
+    check_options(config)
     try:
         experiment = build(config)
     except (ValueError, OverflowError) as error:

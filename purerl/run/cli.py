@@ -14,9 +14,9 @@ from purerl.compile import xla
 from purerl.compile.runtime import enable_compilation_cache, use_single_precision
 from purerl.host import hosts
 from purerl.host.errors import Interrupted, UserError, one_line
-from purerl.run import arguments, device_choice, runs, session
+from purerl.run import arguments, device_choice, directory, session
 from purerl.run.building import build_experiment
-from purerl.run.runs import Experiment, RunOptions
+from purerl.run.experiment import Experiment, RunOptions
 from purerl.run.session import Session
 
 C = TypeVar("C", bound=RunOptions)
@@ -92,7 +92,7 @@ def run_experiment(config: C, build: Build[C], console: Console | None = None) -
     config = _own(config, config.run_dir)
     console = console or hosts.console()
     choice = device_choice.for_new(experiment, config, num_runs=config.num_seeds)
-    run_dir = runs.create(config, experiment, choice.devices)
+    run_dir = directory.create(config, experiment, choice.devices)
     choice.say(console)
     return session.train(Session(experiment, config, run_dir, console), resumed=False)
 
@@ -118,8 +118,8 @@ def resume(
     Returns:
         The summary, as written to `summary.json`.
     """
-    run_dir, checkpoint = runs.locate(run_dir, checkpoint, "--resume")
-    config = dataclasses.replace(runs.read_config(run_dir, config_class, "--resume"), **host_options)
+    run_dir, checkpoint = directory.locate(run_dir, checkpoint, "--resume")
+    config = dataclasses.replace(directory.read_config(run_dir, config_class, "--resume"), **host_options)
     device_choice.for_resumed(host_options.get("devices", config.devices), device_choice.of_run(run_dir))
     experiment = build_experiment(build, config)
     config = _own(config, run_dir)
@@ -147,8 +147,8 @@ def evaluate_only(
     Returns:
         The summary, as written to `summary.json`.
     """
-    run_dir, checkpoint = runs.locate(run_dir, checkpoint, "--eval-only")
-    config = runs.read_config(run_dir, config_class, "--eval-only")
+    run_dir, checkpoint = directory.locate(run_dir, checkpoint, "--eval-only")
+    config = directory.read_config(run_dir, config_class, "--eval-only")
     device_choice.for_resumed(0, device_choice.of_run(run_dir))
     console = console or hosts.console()
     experiment = build_experiment(build, config)

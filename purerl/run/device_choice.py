@@ -15,7 +15,8 @@ from purerl.compile import cores, placement
 from purerl.compile.platforms import on_cpu
 from purerl.host import printing
 from purerl.host.errors import UserError
-from purerl.run.runs import CONFIG_FILE, Experiment, RunOptions
+from purerl.run.directory import CONFIG_FILE
+from purerl.run.experiment import Experiment, RunOptions
 
 
 class Choice(NamedTuple):

@@ -8,10 +8,10 @@ from typing import Any
 
 from purerl.host import files, printing
 from purerl.host.errors import UserError
-from purerl.run import checkpoint, runs
-from purerl.run.runs import Session
+from purerl.run import checkpoint, directory
+from purerl.run.experiment import Session
 
-GROWING = (runs.METRICS_FILE, runs.TIMING_FILE)
+GROWING = (directory.METRICS_FILE, directory.TIMING_FILE)
 """The files that grow by a line a chunk; each checkpoint keeps a copy of them."""
 
 
@@ -22,7 +22,7 @@ def prepare(session: Session, saved: checkpoint.Checkpoint | None) -> None:
     an earlier checkpoint was asked for; nothing is lost, and everything is told.
     """
     run_dir = session.run_dir
-    for name, belongs in ((runs.SUMMARY_FILE, Path.is_file), (runs.CHECKPOINTS, Path.is_dir)):
+    for name, belongs in ((directory.SUMMARY_FILE, Path.is_file), (directory.CHECKPOINTS, Path.is_dir)):
         if os.path.lexists(run_dir / name) and not belongs(run_dir / name):
             what = f"something else is in the place of {run_dir / name}"
             printing.warn(session.console, what + _aside(run_dir / name))
@@ -50,13 +50,13 @@ def texts(session: Session, chunk: int, prefix: str = "") -> dict[str, bytes]:
 
 def summary_of(session: Session) -> dict[str, Any] | None:
     """The summary as it was written; None where it is not there or damaged, which is told and put aside."""
-    file = session.run_dir / runs.SUMMARY_FILE
+    file = session.run_dir / directory.SUMMARY_FILE
     if not os.path.lexists(file):
         return None
     try:
-        return runs.read_summary(session.run_dir)
+        return directory.read_summary(session.run_dir)
     except UserError as error:
-        printing.warn(session.console, f"{error} from {runs.METRICS_FILE}{_aside(file)}")
+        printing.warn(session.console, f"{error} from {directory.METRICS_FILE}{_aside(file)}")
         return None
 
 
@@ -85,7 +85,7 @@ def _aside(path: Path) -> str:
 
 def _put_later_aside(session: Session, saved: checkpoint.Checkpoint) -> None:
     run_dir = session.run_dir
-    later = checkpoint.later_than(run_dir / runs.CHECKPOINTS, saved.chunk)
+    later = checkpoint.later_than(run_dir / directory.CHECKPOINTS, saved.chunk)
     aside = _new_folder(run_dir / f"after-{saved.path.name}")
     for name in GROWING:
         if (run_dir / name).is_file():
@@ -94,8 +94,8 @@ def _put_later_aside(session: Session, saved: checkpoint.Checkpoint) -> None:
         path
     ) in later:  # the newest first: killed in between, what is left is an earlier state of the same run
         path.rename(aside / path.name)
-    if (run_dir / runs.SUMMARY_FILE).is_file():
-        (run_dir / runs.SUMMARY_FILE).rename(aside / runs.SUMMARY_FILE)
+    if (run_dir / directory.SUMMARY_FILE).is_file():
+        (run_dir / directory.SUMMARY_FILE).rename(aside / directory.SUMMARY_FILE)
     after = f"what came after it ({len(later)} checkpoints) is now in {aside}"
     printing.say(session.console, f"going on from chunk {saved.chunk}; {after}")
 

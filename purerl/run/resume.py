@@ -8,8 +8,8 @@ import jax
 from purerl.compile.placement import even_share
 from purerl.host import printing, serialization
 from purerl.host.errors import UserError
-from purerl.run import checkpoint, device_choice, runs
-from purerl.run.runs import Session
+from purerl.run import checkpoint, device_choice, directory
+from purerl.run.experiment import Session
 from purerl.types import PyTree, TrainState
 
 
@@ -23,20 +23,20 @@ def chosen(session: Session) -> checkpoint.Checkpoint | None:
         UserError: it was written with another configuration, or the configuration was changed meanwhile.
     """
     saved = checkpoint.find(
-        session.run_dir / runs.CHECKPOINTS, session.checkpoint, partial(printing.warn, session.console)
+        session.run_dir / directory.CHECKPOINTS, session.checkpoint, partial(printing.warn, session.console)
     )
     if saved is not None:
         changes = serialization.difference(saved.manifest["config"], identity(session))
         if changes:
-            file = session.run_dir / runs.CONFIG_FILE
+            file = session.run_dir / directory.CONFIG_FILE
             raise UserError(f"{file} is not what {saved.path.name} was made with: {'; '.join(changes[:4])}")
-    runs.check_unchanged(session.run_dir, session.options, session.experiment)
+    directory.check_unchanged(session.run_dir, session.options, session.experiment)
     return saved
 
 
 def identity(session: Session) -> serialization.Json:
     """What a checkpoint is made with: the configuration of what is learned, and for how many devices."""
-    return runs.training_config(session.options) | {"num_devices": num_devices(session)}
+    return directory.training_config(session.options) | {"num_devices": num_devices(session)}
 
 
 def state_shape(session: Session, saved: checkpoint.Checkpoint) -> PyTree:
@@ -61,7 +61,7 @@ def state_shape(session: Session, saved: checkpoint.Checkpoint) -> PyTree:
 
 def num_devices(session: Session) -> int:
     """For how many devices the run was cut when it began, which decides what it draws."""
-    return runs.num_devices(session.run_dir)
+    return directory.num_devices(session.run_dir)
 
 
 def start(session: Session, program: Any, saved: checkpoint.Checkpoint | None) -> TrainState:

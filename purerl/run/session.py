@@ -1,24 +1,23 @@
 """One session with a run: compile, restore, train, evaluate, report."""
 
 import gc
-import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from purerl.compile.placement import choose_shard
 from purerl.host import files, hosts, interrupt, lock, printing, serialization
-from purerl.host.errors import Interrupted, TrainingError, UserError, one_line
-from purerl.run import checkpoint, loop, repair, resume, runs
-from purerl.run.runs import Session
+from purerl.host.errors import TrainingError, UserError, one_line
+from purerl.run import checkpoint, directory, loop, repair, resume
+from purerl.run.chunks import Checkpoints, Chunks, failed_seeds, stopped, train_chunks
+from purerl.run.experiment import Session
 from purerl.types import TrainState
 from purerl.view import alarms, recorder, records, scoring, sinks
 
-_CHECKPOINTS_PER_RUN = 10
 Summary = dict[str, Any]
 Lines = Sequence[dict[str, Any]]
 
@@ -46,20 +45,13 @@ def _train_alone(session: Session, resumed: bool, check_ours: Callable[[], None]
             state = resume.start(session, program, saved)
             if resumed:
                 repair.prepare(session, saved)
-        with _interrupts(session, "stopping after this chunk", defer=True) as received:
-            state = _train(session, program, state, saved.chunk if saved else 0, received, check_ours)
+        state = _train(session, program, state, saved.chunk if saved else 0, check_ours)
         with _interrupts(session, "stopping after this part of the evaluation"):
             summary = summary_of(session, program) | {"wall_seconds": time.perf_counter() - started}
-            lines = records.read_metrics(session.run_dir / runs.METRICS_FILE)
+            lines = records.read_metrics(session.run_dir / directory.METRICS_FILE)
             return _finish(session, state, summary, lines, session.run_dir)
     except KeyboardInterrupt as stop:
-        raise _stopped("stopped", session.run_dir, stop.args) from None
-
-
-def _stopped(what: str, run_dir: Path, signals: Sequence[int]) -> Interrupted:
-    stop = Interrupted(f"{what}; {_how_to_go_on(run_dir)}")
-    stop.exit_code = 128 + (*signals, signal.SIGINT)[0]
-    return stop
+        raise stopped("stopped", _how_to_go_on(session.run_dir), stop.args) from None
 
 
 def evaluate(session: Session) -> Summary:
@@ -87,9 +79,9 @@ def _evaluate(session: Session, is_alone: bool) -> Summary:
     if saved is None:
         raise UserError(f"{run_dir} has no whole checkpoint to evaluate; {_how_to_go_on(run_dir)}")
     state = checkpoint.restore(saved, resume.state_shape(session, saved))
-    lines = records.parse_metrics(saved.text(runs.METRICS_FILE) or b"", saved.path)
-    times = records.parse_timing(saved.text(runs.TIMING_FILE) or b"", saved.path)
-    is_last = not checkpoint.later_than(run_dir / runs.CHECKPOINTS, saved.chunk)
+    lines = records.parse_metrics(saved.text(directory.METRICS_FILE) or b"", saved.path)
+    times = records.parse_timing(saved.text(directory.TIMING_FILE) or b"", saved.path)
+    is_last = not checkpoint.later_than(run_dir / directory.CHECKPOINTS, saved.chunk)
     summary = _summary_without_program(session, lines, times)
     folder = run_dir
     if is_alone and is_last:
@@ -101,9 +93,9 @@ def _evaluate(session: Session, is_alone: bool) -> Summary:
     return _finish(session, state, summary, lines, folder)
 
 
-def _interrupts(session: Session, answer: str, *, defer: bool = False) -> AbstractContextManager[list[int]]:
+def _interrupts(session: Session, answer: str) -> AbstractContextManager[list[int]]:
     say = partial(printing.say, session.console, style="yellow")
-    return interrupt.noticed(answer, f"stopped; {_how_to_go_on(session.run_dir)}", say, defer=defer)
+    return interrupt.noticed(answer, f"stopped; {_how_to_go_on(session.run_dir)}", say, defer=False)
 
 
 def _compile(session: Session) -> Any:
@@ -129,84 +121,75 @@ def _compile(session: Session) -> Any:
 
 
 def _train(
-    session: Session,
-    program: Any,
-    state: TrainState,
-    chunks_done: int,
-    received: list[int],
-    check_ours: Callable[[], None],
+    session: Session, program: Any, state: TrainState, chunks_done: int, check_ours: Callable[[], None]
 ) -> TrainState:
-    """The loop, with its files, its display and its service open around it, until a signal is received."""
+    """The state after the last chunk; what has failed by then is told."""
     run_dir, options = session.run_dir, session.options
     plan = plan_of(session, program)
-    lines = recorder.Files(metrics=run_dir / runs.METRICS_FILE, timing=run_dir / runs.TIMING_FILE)
-    sink = sinks.open_sink(
-        options.track,
-        run_dir,
-        runs.training_config(options),
-        chunks_done * plan.steps_per_chunk,
-        partial(printing.warn, session.console),
+    metrics = run_dir / directory.METRICS_FILE
+    training = Chunks(
+        run_chunk=program.chunk,
+        num_chunks=plan.num_chunks,
+        chunks_done=chunks_done,
+        options=options,
+        checkpoints=_checkpoints(session, program),
+        recording=partial(_recording, session, plan, chunks_done, check_ours),
+        failed=failed_seeds(metrics, chunks_done, plan.seeds),
+        keep_going_on_nan=options.keep_going_on_nan,
+        name_row=lambda position: f"seed {plan.seeds[position]}",
+        console=session.console,
+        place=run_dir,
+        how_to_go_on=_how_to_go_on(run_dir),
+        what_is_left=partial(_what_is_left, session),
     )
-    save_every = options.checkpoint_every_chunks or max(1, plan.num_chunks // _CHECKPOINTS_PER_RUN)
     try:
-        with recorder.recording(plan, lines, sink, session.console, chunks_done) as record:
-
-            def report(found: records.Report) -> None:
-                check_ours()
-                record(found)
-
-            outcome = loop.run(
-                program.chunk,
-                state,
-                loop.Hooks(
-                    report=report,
-                    save=_saver(session, program, save_every),
-                    name_seed=lambda position: f"seed {plan.seeds[position]}",
-                    stop=lambda: hosts.any_of(bool(received)),
-                ),
-                chunks_done=chunks_done,
-                num_chunks=plan.num_chunks,
-                save_every=save_every,
-                failed=_failed(plan, lines.metrics, chunks_done),
-                keep_going_on_nan=options.keep_going_on_nan,
-            )
+        return hosts.gathered(train_chunks(training, state))
     except loop.NotFiniteError as error:
         # What has failed is in the file, for whoever compares runs; a resumed run cuts the line off.
-        with lines.metrics.open("a") as stream:
+        with metrics.open("a") as stream:
             records.append(stream, recorder.metrics_line(plan, error.report))
         several = options.num_seeds > 1 and not options.keep_going_on_nan
         hint = "; --keep-going-on-nan trains the other seeds to the end" if several else ""
         raise TrainingError(f"{error}; {_what_is_left(session)}{hint}") from error
-    except OSError as error:
-        if not files.is_storage_error(error):
-            raise
-        raise TrainingError(f"cannot write {run_dir}: {one_line(error)}; {_what_is_left(session)}") from error
-    if hosts.any_of(bool(received)):
-        what = f"stopped and saved after chunk {outcome.chunk}"
-        raise _stopped(what, run_dir, received or [signal.SIGTERM])
-    return hosts.gathered(outcome.state)
 
 
-def _saver(session: Session, program: Any, save_every: int) -> Callable[[TrainState, int], None]:
-    architecture = checkpoint.describe(program.state_shape)
-    identity = resume.identity(session)
+@contextmanager
+def _recording(
+    session: Session, plan: recorder.Plan, chunks_done: int, check_ours: Callable[[], None]
+) -> Iterator[Callable[[records.Report], None]]:
+    """The files, the display and the service of a run, as long as it is ours."""
+    run_dir, options = session.run_dir, session.options
+    sink = sinks.open_sink(
+        options.track,
+        run_dir,
+        directory.training_config(options),
+        chunks_done * plan.steps_per_chunk,
+        partial(printing.warn, session.console),
+    )
+    files_of_run = recorder.Files(run_dir / directory.METRICS_FILE, run_dir / directory.TIMING_FILE)
+    with recorder.recording(plan, files_of_run, sink, session.console, chunks_done) as record:
 
-    def save(host_state: TrainState, chunk: int) -> None:
-        texts = repair.texts(session, chunk)
-        lines = records.parse_metrics(texts[runs.METRICS_FILE], session.run_dir / runs.METRICS_FILE)
-        checkpoint.save(
-            session.run_dir / runs.CHECKPOINTS,
-            host_state,
-            architecture=architecture,
-            chunk=chunk,
-            config=identity,
-            keep=session.options.keep_checkpoints,
-            keep_best=session.options.keep_best,
-            score=score_of(lines[-save_every:], session.experiment.return_metric),
-            texts=texts,
-        )
+        def report(found: records.Report) -> None:
+            check_ours()
+            record(found)
 
-    return save
+        yield report
+
+
+def _checkpoints(session: Session, program: Any) -> Checkpoints:
+    metrics = session.run_dir / directory.METRICS_FILE
+
+    def score(texts: Mapping[str, bytes], num_chunks: int) -> float | None:
+        lines = records.parse_metrics(texts[directory.METRICS_FILE], metrics)
+        return score_of(lines[-num_chunks:], session.experiment.return_metric)
+
+    return Checkpoints(
+        folder=session.run_dir / directory.CHECKPOINTS,
+        state_shape=program.state_shape,
+        identity=resume.identity(session),
+        texts=partial(repair.texts, session),
+        score=score,
+    )
 
 
 def score_of(lines: Sequence[dict[str, Any]], metric: str) -> float | None:
@@ -229,19 +212,13 @@ def plan_of(session: Session, program: Any) -> recorder.Plan:
     )
 
 
-def _failed(plan: recorder.Plan, file: Path, chunks_done: int) -> tuple[int, ...]:
-    """Positions of the seeds that an earlier session left behind."""
-    lines = records.read_metrics(file)[:chunks_done]
-    return tuple(plan.seeds.index(seed) for seed in scoring.failed_seeds(lines))
-
-
 def summary_of(session: Session, program: Any) -> Summary:
     """The summary of a run whose training is over, from its files; without an evaluation."""
     run_dir = session.run_dir
-    times = records.read_timing(run_dir / runs.TIMING_FILE)
-    found = _summary_without_program(session, records.read_metrics(run_dir / runs.METRICS_FILE), times)
+    times = records.read_timing(run_dir / directory.TIMING_FILE)
+    found = _summary_without_program(session, records.read_metrics(run_dir / directory.METRICS_FILE), times)
     known = {"num_devices": program.num_devices, "compile_seconds": program.compile_seconds}
-    return found | known | runs.machine()
+    return found | known | directory.machine()
 
 
 def _summary_without_program(session: Session, lines: Lines, times: Lines) -> Summary:
@@ -262,8 +239,8 @@ def _summary_without_program(session: Session, lines: Lines, times: Lines) -> Su
         "updates": last["update"],
         "train_seconds": train_seconds,
         "steps_per_second": last["env_steps"] * options.num_seeds / train_seconds if train_seconds else None,
-        "config_sha256": serialization.digest(runs.training_config(options)),
-        **runs.versions(),
+        "config_sha256": serialization.digest(directory.training_config(options)),
+        **directory.versions(),
     }
 
 
@@ -279,7 +256,7 @@ def _finish(session: Session, state: TrainState, summary: Summary, lines: Lines,
     scores = scoring.cell_scores(summary["eval"], experiment.scored)
     if scores is not None:
         summary["score"] = files.plain({"per_seed": scores})
-    runs.write_summary(folder, summary)
+    directory.write_summary(folder, summary)
     try:
         plot_curves(folder / "curves.png", lines)
         plot_levels(folder / "levels.png", lines)
@@ -298,5 +275,5 @@ def _how_to_go_on(run_dir: Path) -> str:
 
 
 def _what_is_left(session: Session) -> str:
-    saved = checkpoint.latest(session.run_dir / runs.CHECKPOINTS, lambda sentence: None)
+    saved = checkpoint.latest(session.run_dir / directory.CHECKPOINTS, lambda sentence: None)
     return f"the last good checkpoint is {saved.path}" if saved else "there was no checkpoint yet"

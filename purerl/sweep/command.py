@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from purerl.host import limits
 from purerl.host.errors import UserError, one_line
 from purerl.run import arguments
-from purerl.run.runs import RunOptions
+from purerl.run.experiment import RunOptions
 from purerl.sweep.space import Values, parse_values
 
 _PREFIX = "--sweep."

@@ -1,7 +1,7 @@
 """The members that are in memory together: one program, one checkpoint, and the files of each member."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,16 +12,15 @@ from rich.console import Console
 
 from purerl.compile.program import Members, Program
 from purerl.host import files, interrupt, printing
-from purerl.host.errors import Interrupted, TrainingError, UserError, one_line
-from purerl.run import checkpoint, loop, repair, runs
-from purerl.run.runs import Session
+from purerl.host.errors import Interrupted, UserError, one_line
+from purerl.run import checkpoint, directory, loop, repair
+from purerl.run.chunks import Checkpoints, Chunks, failed_seeds, train_chunks
+from purerl.run.experiment import Session
 from purerl.run.session import plan_of, summary_of
 from purerl.sweep.scoring import score_members, summary_entry
 from purerl.types import TrainState
 from purerl.view import progress, recorder, records, scoring, sinks
 from purerl.view.records import Report
-
-_CHECKPOINTS_PER_GROUP = 10
 
 
 class Group(NamedTuple):
@@ -56,7 +55,9 @@ class Group(NamedTuple):
 
     def files_of(self, session: Session) -> recorder.Files:
         """The files of a member that grow by a line a chunk."""
-        return recorder.Files(session.run_dir / runs.METRICS_FILE, session.run_dir / runs.TIMING_FILE)
+        return recorder.Files(
+            session.run_dir / directory.METRICS_FILE, session.run_dir / directory.TIMING_FILE
+        )
 
 
 def train_group(group: Group, program: Program) -> None:
@@ -69,36 +70,23 @@ def train_group(group: Group, program: Program) -> None:
     saved = checkpoint.latest(group.checkpoints, partial(printing.warn, group.console))
     if saved and saved.manifest["config"] != group.identity:
         raise UserError(f"{saved.path} is of another group; the sweep has been changed, start a new one")
-    chunks_done = saved.chunk if saved else 0
     for session in group.sessions:
         repair.put_files_back(session, saved, f"{session.run_dir.name}-")
     state = checkpoint.restore(saved, program.state_shape) if saved else program.begin(group.rows)
     state = jax.block_until_ready(state)
     say = partial(printing.say, group.console, style="yellow")
-    last_words = f"stopped; {group.how_to_go_on}"
     scores: list[np.ndarray | None] = [None] * len(group.sessions)
     try:
-        with interrupt.noticed("stopping after this chunk", last_words, say, defer=True) as received:
-            outcome = _run(group, program, state, chunks_done, lambda: bool(received))
+        state = train_chunks(_chunks(group, program, saved.chunk if saved else 0), state)
     except loop.NotFiniteError as error:
         say(f"every run of {group.label} has failed: {one_line(error)}")
         for session in group.sessions:
             _record_failure(group, session, program)
-    except OSError as error:
-        if not files.is_storage_error(error):
-            raise
-        raise TrainingError(
-            f"cannot write {group.checkpoints}: {one_line(error)}; {group.how_to_go_on}"
-        ) from error
     else:
-        if outcome.chunk < program.num_chunks:
-            stop = Interrupted(f"stopped and saved after chunk {outcome.chunk}; {group.how_to_go_on}")
-            stop.exit_code = 128 + received[0]
-            raise stop
-        scores = _score(group, outcome.state, last_words, say)
+        scores = _score(group, state, f"stopped; {group.how_to_go_on}", say)
     for session, own in zip(group.sessions, scores, strict=True):
         summary = _summary(session, program) | summary_entry(own, group.score_episodes)
-        runs.write_summary(session.run_dir, files.plain(summary))
+        directory.write_summary(session.run_dir, files.plain(summary))
 
 
 def _score(
@@ -127,67 +115,89 @@ def _record_failure(group: Group, session: Session, program: Program) -> None:
 
 
 def _summary(session: Session, program: Program) -> dict[str, Any]:
-    lines = records.read_metrics(session.run_dir / runs.METRICS_FILE)
+    lines = records.read_metrics(session.run_dir / directory.METRICS_FILE)
     seeds = list(range(session.options.seed, session.options.seed + session.options.num_seeds))
     if len(lines) == program.num_chunks and set(scoring.failed_seeds(lines)) != set(seeds):
         return summary_of(session, program)
-    return {"seeds": seeds, "failed_seeds": seeds, **runs.versions(), **runs.machine()}
+    return {"seeds": seeds, "failed_seeds": seeds, **directory.versions(), **directory.machine()}
 
 
-def _run(
-    group: Group, program: Program, state: TrainState, chunks_done: int, stop: Callable[[], bool]
-) -> loop.Outcome:
-    """The loop with the files of all members around it."""
+def _chunks(group: Group, program: Program, chunks_done: int) -> Chunks:
+    # Placed once, and before the first chunk: a copy to devices that wait for each other in a chunk would
+    # wait for them, and they for it.
+    varied = jax.block_until_ready(program.place(group.rows.varied))
+    return Chunks(
+        run_chunk=lambda state: program.advance(state, varied),
+        num_chunks=program.num_chunks,
+        chunks_done=chunks_done,
+        options=group.sessions[0].options,
+        checkpoints=Checkpoints(
+            folder=group.checkpoints,
+            state_shape=program.state_shape,
+            identity=group.identity,
+            texts=partial(_texts, group),
+        ),
+        recording=partial(_recording, group, program, chunks_done),
+        failed=_failed(group, chunks_done),
+        keep_going_on_nan=True,
+        name_row=lambda row: f"row {row}",
+        console=group.console,
+        place=group.checkpoints,
+        how_to_go_on=group.how_to_go_on,
+        what_is_left=lambda: group.how_to_go_on,
+    )
+
+
+def _texts(group: Group, chunk: int) -> dict[str, bytes]:
+    """Copies of the files of all members, which are on the disk first."""
+    texts: dict[str, bytes] = {}
     for session in group.sessions:
-        for file in group.files_of(session):
-            records.truncate(file, chunks_done)
-    with ExitStack() as stack:
-        record = _recorder(group, program, chunks_done, stack)
-        # Placed once, and before the first chunk: a copy to devices that wait for each other in a chunk would
-        # wait for them, and they for it.
-        varied = jax.block_until_ready(program.place(group.rows.varied))
-        return loop.run(
-            lambda state: program.advance(state, varied),
-            state,
-            loop.Hooks(
-                report=record,
-                save=_saver(group, program),
-                name_seed=lambda row: f"row {row}",
-                stop=stop,
-            ),
-            chunks_done=chunks_done,
-            num_chunks=program.num_chunks,
-            save_every=group.sessions[0].options.checkpoint_every_chunks
-            or max(1, program.num_chunks // _CHECKPOINTS_PER_GROUP),
-            failed=_failed(group),
-            keep_going_on_nan=True,
-        )
+        files.flush(group.files_of(session).metrics)
+        texts |= repair.texts(session, chunk, f"{session.run_dir.name}-")
+    return texts
 
 
-def _failed(group: Group) -> tuple[int, ...]:
+def _failed(group: Group, chunks_done: int) -> tuple[int, ...]:
     """Rows that an earlier session has left behind."""
-    found = []
+    found: list[int] = []
     for number, session in enumerate(group.sessions):
-        failed = scoring.failed_seeds(records.read_metrics(session.run_dir / runs.METRICS_FILE))
-        found += [number * group.num_seeds + seed - session.options.seed for seed in failed]
+        seeds = range(session.options.seed, session.options.seed + group.num_seeds)
+        failed = failed_seeds(group.files_of(session).metrics, chunks_done, seeds)
+        found += [number * group.num_seeds + position for position in failed]
     return tuple(found)
 
 
-def _recorder(group: Group, program: Program, chunks_done: int, stack: ExitStack) -> Callable[[Report], None]:
+@contextmanager
+def _recording(group: Group, program: Program, chunks_done: int) -> Iterator[Callable[[Report], None]]:
+    """Opens the files, the display and the services of all members."""
+    for session in group.sessions:
+        for file in group.files_of(session):
+            records.truncate(file, chunks_done)
+    env_steps = chunks_done * program.steps_per_chunk
+    with ExitStack() as stack:
+        services = [_service(session, env_steps) for session in group.sessions]
+        for service in services:
+            stack.callback(service.close)
+        show = stack.enter_context(
+            progress.display(
+                group.console,
+                total_steps=program.num_chunks * program.steps_per_chunk,
+                env_steps=env_steps,
+                label=group.label,
+            )
+        )
+        yield _recorder(group, program, chunks_done, services, show)
+
+
+def _recorder(
+    group: Group,
+    program: Program,
+    chunks_done: int,
+    services: Sequence[sinks.Sink],
+    show: Callable[[progress.Status], None],
+) -> Callable[[Report], None]:
     """Takes the report of all rows, and gives each member the lines of its own."""
     plans = [plan_of(session, program) for session in group.sessions]
-    steps_per_chunk = program.steps_per_chunk
-    services = [_service(session, chunks_done * steps_per_chunk) for session in group.sessions]
-    for service in services:
-        stack.callback(service.close)
-    show = stack.enter_context(
-        progress.display(
-            group.console,
-            total_steps=program.num_chunks * steps_per_chunk,
-            env_steps=chunks_done * steps_per_chunk,
-            label=group.label,
-        )
-    )
     elapsed, num_failed = 0.0, 0
 
     def record(report: Report) -> None:
@@ -202,7 +212,7 @@ def _recorder(group: Group, program: Program, chunks_done: int, stack: ExitStack
             with timing.open("a") as stream:
                 records.append(stream, {"chunk": own.chunk, "seconds": own.seconds})
             means = recorder.over_seeds(own.metrics)
-            service.write(own.chunk * steps_per_chunk, means)
+            service.write(own.chunk * plan.steps_per_chunk, means)
             best = max(best, means.get(plan.return_metric, best))
         news = [f"{len(report.failed)} of the runs are not finite, and left behind"]
         status = _status(plans[0], report, elapsed / (report.chunk - chunks_done), best, len(group.sessions))
@@ -240,27 +250,5 @@ def _status(
 
 def _service(session: Session, env_steps: int) -> sinks.Sink:
     return sinks.open_sink(
-        session.options.track, session.run_dir, runs.training_config(session.options), env_steps
+        session.options.track, session.run_dir, directory.training_config(session.options), env_steps
     )
-
-
-def _saver(group: Group, program: Program) -> Callable[[Any, int], None]:
-    architecture = checkpoint.describe(program.state_shape)
-
-    def save(host_state: Any, chunk: int) -> None:
-        # A checkpoint must never know more chunks than the files of the members have lines.
-        texts: dict[str, bytes] = {}
-        for session in group.sessions:
-            files.flush(group.files_of(session).metrics)
-            texts |= repair.texts(session, chunk, f"{session.run_dir.name}-")
-        checkpoint.save(
-            group.checkpoints,
-            host_state,
-            architecture=architecture,
-            chunk=chunk,
-            config=group.identity,
-            keep=group.sessions[0].options.keep_checkpoints,
-            texts=texts,
-        )
-
-    return save

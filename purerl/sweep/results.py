@@ -17,7 +17,7 @@ from purerl.report.comparing import Task, group_of, what_scores
 from purerl.report.pictures import draw_curves
 from purerl.report.reading import read_runs
 from purerl.report.scores import Score, final_scores
-from purerl.run.runs import CONFIG_FILE
+from purerl.run.directory import CONFIG_FILE
 from purerl.sweep.parallel import draw_parallel
 from purerl.sweep.settings import Member
 from purerl.sweep.space import in_words, label

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from purerl.host.errors import UserError
-from purerl.run.runs import Session
+from purerl.run.experiment import Session
 from purerl.types import PyTree
 
 _MOST_EPISODES = 1_000_000

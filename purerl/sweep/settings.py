@@ -15,7 +15,7 @@ from purerl.host.errors import UserError, one_line
 from purerl.ranges import Runs, Seed
 from purerl.run import arguments
 from purerl.run.building import build_experiment
-from purerl.run.runs import Experiment, RunOptions
+from purerl.run.experiment import Experiment, RunOptions
 from purerl.sweep.space import Choice, SamplerName, Setting, Space, check_values, label
 
 Build = Callable[[Any], Experiment]

@@ -19,8 +19,8 @@ from purerl.host import files, hosts, interrupt, limits, lock, printing, seriali
 from purerl.host.errors import UserError
 from purerl.report.reading import MEMBERS
 from purerl.report.scores import Score
-from purerl.run import device_choice, runs
-from purerl.run.runs import RunOptions, Session
+from purerl.run import device_choice, directory
+from purerl.run.experiment import RunOptions, Session, check_options
 from purerl.sweep import results
 from purerl.sweep.groups import Group, train_group
 from purerl.sweep.probe import Width, interruptible, measure_width, members_in_memory
@@ -93,7 +93,7 @@ def sweep(
     options = options or SweepOptions()
     limits.check(options)
     limits.check(config)
-    runs.check_options(config)
+    check_options(config)
     check_episodes(options.score_episodes)
     known = typed(space, type(config))
     if not known:
@@ -106,15 +106,15 @@ def sweep(
     console = console or hosts.console()
     num_runs = len(members) * config.num_seeds
     choice = device_choice.for_new(members[0].experiment, config, num_runs)
-    run_dir = runs.new_directory(config, name)
+    run_dir = directory.new_directory(config, name)
     choice.say(console)
     layout = _lay_out(together, options, console) | {"devices": choice.devices}
     swept = {name: as_text(values) for name, values in known.items()}
     saved = {
         "schema": SCHEMA_VERSION,
         "experiment": members[0].experiment.name,
-        "versions": runs.versions(),
-        **runs.machine(),
+        "versions": directory.versions(),
+        **directory.machine(),
         "swept": swept,
         "options": dataclasses.asdict(options),
         "layout": layout,
@@ -174,7 +174,7 @@ def write_sweep(file: Path, content: dict[str, Any]) -> None:
         UserError: the directory is another one's already.
     """
     plain = files.plain(content)
-    runs.write_new(file, plain | {"sha256": serialization.digest(plain)})
+    directory.write_new(file, plain | {"sha256": serialization.digest(plain)})
 
 
 def _lay_out(found: Sequence[list[Member]], options: SweepOptions, console: Console) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def _train_alone(sweep: Sweep) -> list[Score]:
         for start in range(0, len(bucket), size):
             group = bucket[start : start + size]
             number += 1
-            if all((member_dir(sweep.run_dir, member) / runs.SUMMARY_FILE).exists() for member in group):
+            if all((member_dir(sweep.run_dir, member) / directory.SUMMARY_FILE).exists() for member in group):
                 continue
             # The last group is filled up, so that one program does for all.
             padded = rows(group + [group[-1]] * (size - len(group)), bucket)
@@ -251,12 +251,12 @@ def _compile(sweep: Sweep, member: Member, padded: Members) -> Program:
 def _group(sweep: Sweep, group: list[Member], padded: Members, number: int) -> Group:
     sessions = []
     for member in group:
-        directory = member_dir(sweep.run_dir, member)
-        if not (directory / runs.CONFIG_FILE).exists():
-            directory.mkdir(parents=True, exist_ok=True)
-            options = dataclasses.replace(member.config, run_dir=directory)
-            runs.write_config(directory, options, member.experiment)
-        sessions.append(Session(member.experiment, member.config, directory, sweep.console))
+        run_dir = member_dir(sweep.run_dir, member)
+        if not (run_dir / directory.CONFIG_FILE).exists():
+            run_dir.mkdir(parents=True, exist_ok=True)
+            options = dataclasses.replace(member.config, run_dir=run_dir)
+            directory.write_config(run_dir, options, member.experiment)
+        sessions.append(Session(member.experiment, member.config, run_dir, sweep.console))
     num_groups = sum(
         -(-len(bucket) // size)
         for bucket, size in zip(sweep.buckets, sweep.layout["group_sizes"], strict=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import value_learners
 
-from purerl.run import checkpoint, cli, runs
+from purerl.run import checkpoint, cli, directory
 
 TINY = [
     "--total-steps=960", "--num-seeds=2", "--eval-episodes=4", "--net.width=8", "--net.head-width=8",
@@ -32,12 +32,12 @@ def command(module, *options):
 
 def leaves(run_dir):
     """Every array of the newest checkpoint."""
-    config = runs.read_config(run_dir, dqn.Config, "--resume")
+    config = directory.read_config(run_dir, dqn.Config, "--resume")
     experiment = dqn.build(config)
     program = experiment.build_program(
         seed=config.seed, num_seeds=config.num_seeds, total_steps=config.total_steps, num_devices=1
     )
-    newest = checkpoint.latest(run_dir / runs.CHECKPOINTS, pytest.fail)
+    newest = checkpoint.latest(run_dir / directory.CHECKPOINTS, pytest.fail)
     return jax.tree.leaves(checkpoint.snapshot(checkpoint.restore(newest, program.state_shape)))
 
 
@@ -47,14 +47,14 @@ def test_a_crash_in_mid_replay_changes_nothing(tmp_path, capsys):
     options = ["--dqn.prioritized", "--checkpoint-every-chunks=1", "--keep-checkpoints=99"]
     assert command(dqn, "--run-dir", whole, *options, *TINY) == 0
     assert "replay: " in capsys.readouterr().out
-    summary = json.loads((whole / runs.SUMMARY_FILE).read_text())
+    summary = json.loads((whole / directory.SUMMARY_FILE).read_text())
     cell = summary["eval"]["default"]
     assert set(cell) == {"mean", "sem", "episodes", "per_seed", "length"}
     np.testing.assert_allclose(cell["mean"], np.mean(cell["per_seed"]))
     # The directory as a crash after the half would have left it.
     shutil.copytree(whole, cut)
-    (cut / runs.SUMMARY_FILE).unlink()
-    saved = sorted((cut / runs.CHECKPOINTS).iterdir(), key=lambda path: path.name)
+    (cut / directory.SUMMARY_FILE).unlink()
+    saved = sorted((cut / directory.CHECKPOINTS).iterdir(), key=lambda path: path.name)
     for path in saved[len(saved) // 2 :]:
         shutil.rmtree(path)
     assert command(dqn, "--resume", cut) == 0
@@ -62,7 +62,7 @@ def test_a_crash_in_mid_replay_changes_nothing(tmp_path, capsys):
     assert len(one) == len(other) > 20
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert (whole / runs.METRICS_FILE).read_bytes() == (cut / runs.METRICS_FILE).read_bytes()
+    assert (whole / directory.METRICS_FILE).read_bytes() == (cut / directory.METRICS_FILE).read_bytes()
 
 
 def test_a_run_in_mazes_leaves_what_it_promises(tmp_path):

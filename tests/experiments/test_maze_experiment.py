@@ -11,7 +11,7 @@ import ppo_maze
 import pytest
 
 from envs.maze.named import NAMED
-from purerl.run import checkpoint, cli, runs
+from purerl.run import checkpoint, cli, directory
 
 TINY = [
     "--total-steps=1024", "--num-seeds=2", "--eval-mazes=6", "--net.width=8", "--net.channels=4",
@@ -54,7 +54,7 @@ def test_a_crash_changes_nothing_with_level_replay_in_the_state(tmp_path):
     # The directory as a crash after the third chunk would have left it.
     shutil.copytree(whole, cut)
     (cut / "summary.json").unlink()
-    saved = sorted((cut / runs.CHECKPOINTS).iterdir(), key=lambda path: path.name)
+    saved = sorted((cut / directory.CHECKPOINTS).iterdir(), key=lambda path: path.name)
     for path in saved[3:]:
         shutil.rmtree(path)
     assert command("--resume", cut) == 0
@@ -62,12 +62,12 @@ def test_a_crash_changes_nothing_with_level_replay_in_the_state(tmp_path):
     assert len(one) == len(other) > 40
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert (whole / runs.METRICS_FILE).read_bytes() == (cut / runs.METRICS_FILE).read_bytes()
+    assert (whole / directory.METRICS_FILE).read_bytes() == (cut / directory.METRICS_FILE).read_bytes()
 
 
 def leaves(run_dir):
     """Every array of the newest checkpoint."""
-    config = runs.read_config(run_dir, ppo_maze.Config, "--resume")
+    config = directory.read_config(run_dir, ppo_maze.Config, "--resume")
     experiment = ppo_maze.build(config)
     program = experiment.build_program(
         seed=config.seed,
@@ -75,7 +75,7 @@ def leaves(run_dir):
         total_steps=config.total_steps,
         num_devices=experiment.num_devices,
     )
-    newest = checkpoint.latest(run_dir / runs.CHECKPOINTS, pytest.fail)
+    newest = checkpoint.latest(run_dir / directory.CHECKPOINTS, pytest.fail)
     return jax.tree.leaves(checkpoint.snapshot(checkpoint.restore(newest, program.state_shape)))
 
 

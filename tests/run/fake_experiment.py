@@ -19,7 +19,7 @@ from purerl.functional.metrics import pack
 from purerl.host.errors import UserError
 from purerl.ranges import Unlimited
 from purerl.run import cli
-from purerl.run.runs import Experiment, RunOptions, Steps
+from purerl.run.experiment import Experiment, RunOptions, Steps
 from purerl.types import Algorithm, Mean, TrainState
 
 UPDATES_PER_CHUNK = 2

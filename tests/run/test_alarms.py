@@ -10,7 +10,7 @@ import pytest
 from fake_experiment import build
 
 from purerl.functional.metrics import pack, unpack
-from purerl.run import runs
+from purerl.run import directory
 from purerl.view.alarms import Watch, replay
 from purerl.view.rules import NOT_FINITE, PAGE, RULES
 
@@ -341,6 +341,6 @@ def test_alarms_are_printed_when_they_begin_and_kept_in_the_summary_of_a_resumed
     assert command("--run-dir", stopped, build=partial(build_hot, stop_at=9))[0] == 130
     code, output, _ = command("--resume", stopped, build=build_hot)
     assert (code, output.count("! after")) == (0, 0)
-    summaries = [json.loads((run_dir / runs.SUMMARY_FILE).read_text()) for run_dir in (whole, stopped)]
+    summaries = [json.loads((run_dir / directory.SUMMARY_FILE).read_text()) for run_dir in (whole, stopped)]
     assert summaries[0]["alarms"] == summaries[1]["alarms"]
     assert [told["env_steps"] for told in summaries[0]["alarms"]] == [48]

@@ -11,7 +11,7 @@ import pytest
 import tyro
 from fake_experiment import build
 
-from purerl.run import options, runs
+from purerl.run import directory, options
 
 MISTAKES = {
     "--algorithm.learnin-rate 3": (
@@ -78,7 +78,7 @@ def test_a_directory_that_is_no_run_cannot_be_resumed(command, tmp_path):
 
 def test_a_configuration_with_other_keys_is_refused_by_name(command, tmp_path):
     assert command("--run-dir", tmp_path / "run")[0] == 0
-    file = tmp_path / "run" / runs.CONFIG_FILE
+    file = tmp_path / "run" / directory.CONFIG_FILE
     saved = json.loads(file.read_text())
     saved["config"]["algorithm"]["momentum"] = saved["config"]["algorithm"].pop("width")
     file.write_text(json.dumps(saved))
@@ -93,7 +93,7 @@ def test_a_configuration_with_other_keys_is_refused_by_name(command, tmp_path):
 )
 def test_a_configuration_with_wrong_values_is_refused_by_name(command, tmp_path, name, value, wanted):
     assert command("--run-dir", tmp_path / "run")[0] == 0
-    file = tmp_path / "run" / runs.CONFIG_FILE
+    file = tmp_path / "run" / directory.CONFIG_FILE
     saved = json.loads(file.read_text())
     saved["config"][name] = value
     file.write_text(json.dumps(saved))
@@ -153,7 +153,7 @@ def test_a_run_leaves_all_its_files_and_a_complete_summary(command, tmp_path):
         "curves.png",
         "diagnostics.png",
     }
-    summary = json.loads((run_dir / runs.SUMMARY_FILE).read_text())
+    summary = json.loads((run_dir / directory.SUMMARY_FILE).read_text())
     wanted = (
         "env_steps num_seeds compile_seconds train_seconds steps_per_second jax jaxlib python device eval"
     )
@@ -161,7 +161,7 @@ def test_a_run_leaves_all_its_files_and_a_complete_summary(command, tmp_path):
     # 160 steps a seed / (2 updates * 4 environments) = 20 chunks
     assert (summary["env_steps"], summary["num_seeds"], summary["updates"]) == (160, 2, 40)
     assert summary["steps_per_second"] == pytest.approx(160 * 2 / summary["train_seconds"])
-    lines = (run_dir / runs.METRICS_FILE).read_text().splitlines()
+    lines = (run_dir / directory.METRICS_FILE).read_text().splitlines()
     assert len(lines) == 20
     assert [len(values) for values in json.loads(lines[0])["metrics"].values()] == [2] * 5
 

@@ -9,7 +9,7 @@ from fake_experiment import Config, build
 
 from purerl.host.errors import UserError
 from purerl.run import arguments, cli
-from purerl.run.runs import RunOptions
+from purerl.run.experiment import RunOptions
 from purerl.sweep import SweepOptions, Uniform, sweep
 from purerl.sweep.__main__ import Options
 from purerl.sweep.command import check_resumed, load_experiment, read_command

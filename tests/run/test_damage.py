@@ -12,13 +12,13 @@ import pytest
 from fake_experiment import Config, build
 
 from purerl.host.errors import UserError
-from purerl.run import cli, runs
+from purerl.run import cli, directory
 from purerl.sweep.training import SCHEMA_VERSION, SWEEP_FILE, read_sweep, write_sweep
 
 OPTIONS = ("--num-seeds", "2", "--checkpoint-every-chunks", "5", "--total-steps", "96")
 # 96 steps / (2 updates x 4 environments) = 12 chunks; checkpoints after 5, 10 and 12, of which 10 and 12 stay
-LINES = (runs.METRICS_FILE, runs.TIMING_FILE)
-FILES = (*LINES, runs.SUMMARY_FILE, runs.CONFIG_FILE)
+LINES = (directory.METRICS_FILE, directory.TIMING_FILE)
+FILES = (*LINES, directory.SUMMARY_FILE, directory.CONFIG_FILE)
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,8 @@ def runs_made(tmp_path_factory):
         cli.main(Config, build, argv=[*OPTIONS, "--run-dir", str(room / "whole")])
     assert stop.value.code == 0
     shutil.copytree(room / "whole", room / "cut")
-    shutil.rmtree(room / "cut" / runs.CHECKPOINTS / "chunk-00000012")
-    (room / "cut" / runs.SUMMARY_FILE).unlink()
+    shutil.rmtree(room / "cut" / directory.CHECKPOINTS / "chunk-00000012")
+    (room / "cut" / directory.SUMMARY_FILE).unlink()
     return room
 
 
@@ -156,10 +156,10 @@ def is_refused(result, name):
 def parts(run_dir):
     """What of a run must not differ: metrics, the times up to the checkpoint, evaluation."""
     metrics, times = ((run_dir / name).read_bytes().splitlines(keepends=True) for name in LINES)
-    return metrics, times[:10], json.loads((run_dir / runs.SUMMARY_FILE).read_text())["eval"]
+    return metrics, times[:10], json.loads((run_dir / directory.SUMMARY_FILE).read_text())["eval"]
 
 
-@pytest.mark.parametrize("name", [*LINES, runs.CONFIG_FILE])
+@pytest.mark.parametrize("name", [*LINES, directory.CONFIG_FILE])
 def test_a_run_with_a_harmed_text_file_ends_as_the_whole_one_or_is_refused(
     tmp_path, runs_made, command, name
 ):
@@ -181,9 +181,9 @@ def test_a_run_with_a_harmed_text_file_ends_as_the_whole_one_or_is_refused(
     assert name not in LINES or ended == len(CASES) // len(FILES)
 
 
-@pytest.mark.parametrize("name", [runs.SUMMARY_FILE, runs.CONFIG_FILE])
+@pytest.mark.parametrize("name", [directory.SUMMARY_FILE, directory.CONFIG_FILE])
 def test_an_evaluation_beside_a_harmed_text_file_is_right_or_refused(tmp_path, runs_made, command, name):
-    before = json.loads((runs_made / "whole" / runs.SUMMARY_FILE).read_text())
+    before = json.loads((runs_made / "whole" / directory.SUMMARY_FILE).read_text())
     for case in (case for case in CASES if case[0] == name):
         run_dir = tmp_path / "run"
         shutil.copytree(runs_made / "whole", run_dir)
@@ -191,7 +191,7 @@ def test_an_evaluation_beside_a_harmed_text_file_is_right_or_refused(tmp_path, r
         result = command("--eval-only", run_dir)
         try:
             if not is_refused(result, name):
-                after = json.loads((run_dir / runs.SUMMARY_FILE).read_text())
+                after = json.loads((run_dir / directory.SUMMARY_FILE).read_text())
                 told = f"warning: {run_dir / name}" in result[1]
                 lost = {"sha256", "compile_seconds", "num_devices", "wall_seconds", "device", "machine"}
                 lost = lost if told else set()

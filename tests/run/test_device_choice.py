@@ -13,7 +13,7 @@ from purerl.compile import cores, placement
 from purerl.host.errors import Interrupted, UserError
 from purerl.population.evolution import PopulationOptions
 from purerl.population.training import train_population
-from purerl.run import device_choice, runs
+from purerl.run import device_choice, directory
 from purerl.sweep import LogUniform, SweepOptions, resume, sweep
 
 RATES = {"tracker.rate": LogUniform(1e-3, 1e-1)}
@@ -46,7 +46,7 @@ def test_a_quiet_machine_is_used_whole_and_a_busy_one_is_not_waited_for(tmp_path
     assert "using 1 of 2 devices, because other processes keep 1.1 of 2 cores busy" in output
     assert "warning" not in output
     for name, used in (("quiet", 2), ("busy", 1)):
-        saved = json.loads((tmp_path / name / runs.CONFIG_FILE).read_text())
+        saved = json.loads((tmp_path / name / directory.CONFIG_FILE).read_text())
         assert (saved["num_devices"], saved["devices_used"]) == (2, used)  # parts, which decide what is drawn
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from purerl.host import hosts
 from purerl.host.errors import UserError
-from purerl.run import checkpoint, runs
+from purerl.run import checkpoint, directory
 
 ROOT = Path(__file__).parent.parent.parent
 OPTIONS = (
@@ -93,14 +93,16 @@ def test_two_processes_train_as_one(tmp_path):
     assert len(one) == len(two) == 4
     for ours, theirs in zip(one, two, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
-    saved = [checkpoint.latest(tmp_path / name / runs.CHECKPOINTS, print) for name in ("one", "two")]
+    saved = [checkpoint.latest(tmp_path / name / directory.CHECKPOINTS, print) for name in ("one", "two")]
     assert saved[0].manifest["leaves"] == saved[1].manifest["leaves"]
-    summaries = [json.loads((tmp_path / name / runs.SUMMARY_FILE).read_text()) for name in ("one", "two")]
+    summaries = [
+        json.loads((tmp_path / name / directory.SUMMARY_FILE).read_text()) for name in ("one", "two")
+    ]
     assert [summary["num_devices"] for summary in summaries] == [2, 2]
 
 
 def metrics_of(run_dir):
-    lines = [json.loads(line) for line in (run_dir / runs.METRICS_FILE).read_text().splitlines()]
+    lines = [json.loads(line) for line in (run_dir / directory.METRICS_FILE).read_text().splitlines()]
     return [np.array([line["metrics"][name] for name in sorted(line["metrics"])], float) for line in lines]
 
 

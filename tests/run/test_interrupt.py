@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from purerl.host import interrupt
-from purerl.run import checkpoint, runs
+from purerl.run import checkpoint, directory
 from purerl.view import records
 
 SCRIPT = Path(__file__).parent / "fake_experiment.py"
@@ -32,7 +32,7 @@ def running(tmp_path):
         text=True,
     )
     try:
-        while not (run_dir / runs.CHECKPOINTS / "chunk-00000001").exists():
+        while not (run_dir / directory.CHECKPOINTS / "chunk-00000001").exists():
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.01)
         time.sleep(1)  # by now the next chunk has begun
@@ -56,9 +56,9 @@ def test_the_first_ctrl_c_is_answered_at_once_and_the_chunk_is_finished_and_save
     assert seconds_until(process, answer) < AT_ONCE
     output, _ = process.communicate()
     assert process.returncode == 130
-    newest = checkpoint.latest(run_dir / runs.CHECKPOINTS, pytest.fail)
+    newest = checkpoint.latest(run_dir / directory.CHECKPOINTS, pytest.fail)
     assert f"stopped and saved after chunk {newest.chunk}; go on with" in output
-    assert newest.chunk == len(records.read(run_dir / runs.METRICS_FILE)) > 1
+    assert newest.chunk == len(records.read(run_dir / directory.METRICS_FILE)) > 1
 
 
 def test_the_second_ctrl_c_ends_the_process_at_once_and_leaves_the_last_checkpoint_whole(running):
@@ -72,7 +72,7 @@ def test_the_second_ctrl_c_ends_the_process_at_once_and_leaves_the_last_checkpoi
     assert time.monotonic() - started < AT_ONCE
     assert process.returncode == 130
     assert output.endswith(f"stopped; go on with: python {SCRIPT} --resume {run_dir}\n")
-    assert checkpoint.latest(run_dir / runs.CHECKPOINTS, pytest.fail).chunk >= 1
+    assert checkpoint.latest(run_dir / directory.CHECKPOINTS, pytest.fail).chunk >= 1
 
 
 def test_a_signal_that_another_process_passes_on_as_well_counts_once(running):
@@ -95,9 +95,9 @@ def test_a_closed_terminal_and_the_warning_of_a_scheduler_save_as_well_and_may_c
     process.send_signal(signal.SIGTERM)
     output = process.communicate()[0]
     assert process.returncode == 128 + number
-    newest = checkpoint.latest(run_dir / runs.CHECKPOINTS, pytest.fail)
+    newest = checkpoint.latest(run_dir / directory.CHECKPOINTS, pytest.fail)
     assert f"stopped and saved after chunk {newest.chunk}; go on with: python {SCRIPT} --resume" in output
-    assert newest.chunk == len(records.read_metrics(run_dir / runs.METRICS_FILE)) > 1
+    assert newest.chunk == len(records.read_metrics(run_dir / directory.METRICS_FILE)) > 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
@@ -123,7 +123,7 @@ def test_a_run_whose_terminal_is_closed_saves_although_nothing_can_be_printed(tm
     )  # fmt: skip
     os.close(theirs)
     try:
-        file = run_dir / runs.METRICS_FILE
+        file = run_dir / directory.METRICS_FILE
         while not file.exists() or not file.read_bytes():
             assert process.poll() is None
             os.read(ours, 10_000)
@@ -132,7 +132,7 @@ def test_a_run_whose_terminal_is_closed_saves_although_nothing_can_be_printed(tm
     finally:
         process.kill()
         process.wait()
-    newest = checkpoint.latest(run_dir / runs.CHECKPOINTS, pytest.fail)
+    newest = checkpoint.latest(run_dir / directory.CHECKPOINTS, pytest.fail)
     assert newest.chunk == len(records.read_metrics(file)) < 20
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from purerl.host import lock
 from purerl.host.errors import TrainingError
-from purerl.run import runs
+from purerl.run import directory
+from purerl.run.experiment import RunOptions
 
 SCRIPT = Path(__file__).parent / "fake_experiment.py"
 SLOW = ("--seconds-per-chunk", "0.5", "--num-fast-chunks", "4", "--checkpoint-every-chunks", "1")
@@ -38,20 +39,20 @@ def test_a_second_session_is_refused_while_the_first_lives_and_takes_over_when_i
     run_dir = tmp_path / "run"
     first = start(*SLOW, "--run-dir", run_dir)
     try:
-        wait_for(run_dir / runs.CHECKPOINTS / "chunk-00000001", first)
+        wait_for(run_dir / directory.CHECKPOINTS / "chunk-00000001", first)
         code, _, error = command("--resume", run_dir)
         assert (code, error.count("\n")) == (2, 1)
         assert f"{run_dir} is in use: process {first.pid} on" in error and "wait for its end" in error
         # An evaluation beside it is allowed, and keeps out of its way.
         code, output, error = command("--eval-only", run_dir)
         assert code == 0, error
-        assert "evaluating beside it" in output and not (run_dir / runs.SUMMARY_FILE).exists()
-        assert (folder := next(run_dir.glob("at-chunk-*"))) and (folder / runs.SUMMARY_FILE).exists()
+        assert "evaluating beside it" in output and not (run_dir / directory.SUMMARY_FILE).exists()
+        assert (folder := next(run_dir.glob("at-chunk-*"))) and (folder / directory.SUMMARY_FILE).exists()
     finally:
         first.send_signal(signal.SIGKILL)
         first.wait()
     assert (run_dir / lock.LOCK_FILE).exists()
-    config = run_dir / runs.CONFIG_FILE
+    config = run_dir / directory.CONFIG_FILE
     assert '"seconds_per_chunk": 0.5' in config.read_text()
     code, _, error = command("--resume", run_dir)
     assert code == 0, error
@@ -74,7 +75,7 @@ def test_of_two_sessions_at_one_moment_one_goes_on_and_the_other_is_refused(tmp_
 def test_two_runs_of_one_seed_in_one_second_have_directories_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.strftime", lambda form: "20260101-000000")
-    made = [runs.new_directory(runs.RunOptions(), "fake").name for _ in range(3)]
+    made = [directory.new_directory(RunOptions(), "fake").name for _ in range(3)]
     assert made == [f"fake-20260101-000000-seed0{end}" for end in ("", "-2", "-3")]
 
 
@@ -82,10 +83,10 @@ def test_of_two_runs_that_find_a_directory_empty_one_has_it(tmp_path):
     from fake_experiment import Config, build  # noqa: PLC0415
 
     options = Config(run_dir=tmp_path)
-    assert runs.new_directory(options, "fake") == runs.new_directory(options, "fake") == tmp_path
-    runs.write_config(tmp_path, options, build(options))
-    with pytest.raises(runs.UserError, match="is not empty; name a new directory"):
-        runs.write_config(tmp_path, options, build(options))
+    assert directory.new_directory(options, "fake") == directory.new_directory(options, "fake") == tmp_path
+    directory.write_config(tmp_path, options, build(options))
+    with pytest.raises(directory.UserError, match="is not empty; name a new directory"):
+        directory.write_config(tmp_path, options, build(options))
 
 
 def owner(**changes):

@@ -14,7 +14,7 @@ from fake_experiment import build
 from rich.console import Console
 
 from purerl.host import printing
-from purerl.run import runs
+from purerl.run import directory
 from purerl.view import progress
 
 ROOT = Path(__file__).parent.parent.parent
@@ -44,7 +44,7 @@ def test_a_directory_of_any_name_is_printed_as_it_is_and_its_command_can_be_past
     code, _, error = command("--run-dir", run_dir)
     assert (code, error.count("\n")) == (2, 1)
     assert f"--run-dir {run_dir} is not empty" in error
-    assert json.loads((run_dir / runs.SUMMARY_FILE).read_text())["env_steps"] == 16
+    assert json.loads((run_dir / directory.SUMMARY_FILE).read_text())["env_steps"] == 16
 
 
 def test_a_name_that_looks_like_an_option_is_given_as_a_path():

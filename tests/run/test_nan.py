@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from purerl.report.reading import read_runs
-from purerl.run import loop, runs
+from purerl.run import directory, loop
 from purerl.types import Mean
 
 
 def lines(run_dir):
-    return [json.loads(line) for line in (run_dir / runs.METRICS_FILE).read_text().splitlines()]
+    return [json.loads(line) for line in (run_dir / directory.METRICS_FILE).read_text().splitlines()]
 
 
 def test_a_nan_stops_the_run_and_names_quantity_seed_and_last_good_checkpoint(command, tmp_path):
@@ -20,7 +20,7 @@ def test_a_nan_stops_the_run_and_names_quantity_seed_and_last_good_checkpoint(co
     assert (code, error.count("\n")) == (1, 1)
     assert "not finite in chunk 9: policy_loss of seed 4" in error
     assert "checkpoints/chunk-00000008" in error
-    assert sorted(path.name for path in (tmp_path / "run" / runs.CHECKPOINTS).iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "run" / directory.CHECKPOINTS).iterdir()) == [
         "chunk-00000006",
         "chunk-00000008",
     ]
@@ -40,7 +40,7 @@ def test_healthy_seeds_go_on_by_option_and_are_not_changed(command, tmp_path):
     code, output, _ = command("--run-dir", broken, *options, *nan)
     assert code == 0
     assert "seed 4 is not finite and was left behind" in output
-    assert json.loads((broken / runs.SUMMARY_FILE).read_text())["failed_seeds"] == [4]
+    assert json.loads((broken / directory.SUMMARY_FILE).read_text())["failed_seeds"] == [4]
     for good, bad in zip(lines(tmp_path / "healthy"), lines(broken), strict=True):
         failed = bad["chunk"] >= 9
         assert bad["failed_seeds"] == ([4] if failed else [])
@@ -53,7 +53,7 @@ def test_a_stopped_run_goes_on_without_its_broken_seed(command, tmp_path):
     assert command("--run-dir", run_dir, "--num-seeds", 2, "--nan-at-update", 17)[0] == 1
     assert command("--resume", run_dir, "--keep-going-on-nan")[0] == 0
     assert command("--resume", run_dir)[0] == 0
-    assert json.loads((run_dir / runs.SUMMARY_FILE).read_text())["failed_seeds"] == [0]
+    assert json.loads((run_dir / directory.SUMMARY_FILE).read_text())["failed_seeds"] == [0]
 
 
 def test_a_single_seed_has_nothing_to_go_on_with(command, tmp_path):

@@ -16,7 +16,7 @@ from purerl.population.checks import check_options
 from purerl.population.evolution import PopulationOptions
 from purerl.ranges import INT32, Range
 from purerl.run.building import build_experiment, with_option
-from purerl.run.runs import RunOptions
+from purerl.run.experiment import RunOptions
 from purerl.sweep.command import load_experiment
 from purerl.sweep.settings import put
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from fake_experiment import Config, build
 
-from purerl.run import checkpoint, runs
+from purerl.run import checkpoint, directory
 from purerl.run.device_choice import Choice
 from purerl.view import records
 
@@ -30,7 +30,7 @@ def start(*arguments):
 
 def kill_after(process, run_dir, num_chunks):
     """SIGKILL at a random moment after `num_chunks` chunks."""
-    file = run_dir / runs.METRICS_FILE
+    file = run_dir / directory.METRICS_FILE
     deadline = time.monotonic() + 60
     while not file.exists() or file.read_bytes().count(b"\n") < num_chunks:
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
@@ -41,12 +41,12 @@ def kill_after(process, run_dir, num_chunks):
 
 
 def final_leaves(run_dir):
-    config = runs.read_config(run_dir, Config, "--resume")
+    config = directory.read_config(run_dir, Config, "--resume")
     experiment = build(config)
     program = experiment.build_program(
         seed=config.seed, num_seeds=config.num_seeds, total_steps=config.total_steps
     )
-    newest = checkpoint.latest(run_dir / runs.CHECKPOINTS, pytest.fail)
+    newest = checkpoint.latest(run_dir / directory.CHECKPOINTS, pytest.fail)
     assert newest.chunk == program.num_chunks
     return jax.tree.leaves(checkpoint.snapshot(checkpoint.restore(newest, program.state_shape)))
 
@@ -54,12 +54,12 @@ def final_leaves(run_dir):
 def assert_same_end(left, right):
     for one, other in zip(final_leaves(left), final_leaves(right), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert (left / runs.METRICS_FILE).read_bytes() == (right / runs.METRICS_FILE).read_bytes()
+    assert (left / directory.METRICS_FILE).read_bytes() == (right / directory.METRICS_FILE).read_bytes()
     assert evaluation(left) == evaluation(right)
 
 
 def evaluation(run_dir):
-    return json.loads((run_dir / runs.SUMMARY_FILE).read_text())["eval"]
+    return json.loads((run_dir / directory.SUMMARY_FILE).read_text())["eval"]
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_loses_nothing(tmp_path, whole_run, c
     assert code == 130
     assert error.count("\n") == 1
     assert f"saved after chunk 8; go on with: python {sys.argv[0]} --resume {stopped}" in error
-    assert not (stopped / runs.SUMMARY_FILE).exists()
+    assert not (stopped / directory.SUMMARY_FILE).exists()
     assert command("--resume", stopped)[0] == 0
     assert_same_end(whole_run, stopped)
 
@@ -133,11 +133,11 @@ def test_ctrl_c_before_the_first_chunk_says_how_to_go_on(tmp_path, command):
 
 
 def test_resuming_a_finished_run_changes_nothing(whole_run, command):
-    before = (whole_run / runs.METRICS_FILE).read_bytes()
-    summary = json.loads((whole_run / runs.SUMMARY_FILE).read_text())
+    before = (whole_run / directory.METRICS_FILE).read_bytes()
+    summary = json.loads((whole_run / directory.SUMMARY_FILE).read_text())
     assert command("--resume", whole_run)[0] == 0
-    again = json.loads((whole_run / runs.SUMMARY_FILE).read_text())
-    assert (whole_run / runs.METRICS_FILE).read_bytes() == before
+    again = json.loads((whole_run / directory.SUMMARY_FILE).read_text())
+    assert (whole_run / directory.METRICS_FILE).read_bytes() == before
     assert again["eval"] == summary["eval"]
     assert again["train_seconds"] == summary["train_seconds"]
 
@@ -145,7 +145,7 @@ def test_resuming_a_finished_run_changes_nothing(whole_run, command):
 def test_a_damaged_checkpoint_is_named_and_the_one_before_gives_the_same_end(tmp_path, whole_run, command):
     other = tmp_path / "other"
     assert command(*OPTIONS, "--run-dir", other)[0] == 0
-    newest = sorted((other / runs.CHECKPOINTS).iterdir())[-1]
+    newest = sorted((other / directory.CHECKPOINTS).iterdir())[-1]
     (newest / "manifest.json").write_text("{")
     code, output, _ = command("--resume", other)
     assert code == 0
@@ -154,7 +154,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_gives_the_same_end(tmp
 
 
 def test_a_changed_configuration_is_refused_with_the_difference(whole_run, command):
-    file = whole_run / runs.CONFIG_FILE
+    file = whole_run / directory.CONFIG_FILE
     file.write_text(file.read_text().replace('"learning_rate": 0.01', '"learning_rate": 0.02'))
     code, _, error = command("--resume", whole_run)
     assert code == 2
@@ -162,7 +162,7 @@ def test_a_changed_configuration_is_refused_with_the_difference(whole_run, comma
 
 
 def test_eval_only_rewrites_the_evaluation_and_keeps_the_rest(whole_run, command):
-    file = whole_run / runs.SUMMARY_FILE
+    file = whole_run / directory.SUMMARY_FILE
     before = json.loads(file.read_text())
     file.write_text(json.dumps(before | {"eval": "lost"}))
     assert command("--eval-only", whole_run)[0] == 0
@@ -208,7 +208,7 @@ def test_a_run_goes_on_with_the_devices_that_it_began_on(tmp_path, command):
     assert command("--run-dir", stopped, build=stopped_build)[0] == 130
     code, output, _ = command("--resume", stopped, build=on(2))
     assert (code, output.count("warning")) == (0, 0)
-    assert json.loads((stopped / runs.SUMMARY_FILE).read_text())["num_devices"] == 1
+    assert json.loads((stopped / directory.SUMMARY_FILE).read_text())["num_devices"] == 1
     assert_same_end(whole, stopped)
 
 
@@ -224,7 +224,7 @@ def test_a_run_that_was_cut_for_more_devices_than_there_are_goes_on_with_one_war
     assert code == 0
     here = len(jax.local_devices())
     assert f"began on 4096 devices and goes on with {here}: it draws the same random numbers" in warning
-    assert json.loads((whole_run / runs.SUMMARY_FILE).read_text())["num_devices"] == here
+    assert json.loads((whole_run / directory.SUMMARY_FILE).read_text())["num_devices"] == here
 
 
 def test_a_run_with_one_number_a_device_in_its_state_is_evaluated_without_the_devices(tmp_path, command):

@@ -13,7 +13,7 @@ from tracking_experiment import Config, build
 
 from purerl.host import errors
 from purerl.host.errors import UserError
-from purerl.run import checkpoint, runs
+from purerl.run import checkpoint, directory
 from purerl.sweep import Choice, LogUniform, SweepOptions, Uniform, resume, sweep
 from purerl.sweep.command import read_command
 from purerl.sweep.probe import Width, members_in_memory
@@ -29,7 +29,7 @@ def members_of(settings, config=None):
     return make_members(config or Config(), build, settings)
 
 
-def member_files(run_dir, name=runs.METRICS_FILE):
+def member_files(run_dir, name=directory.METRICS_FILE):
     """Contents by number of the member."""
     return {path.name[-4:]: (path / name).read_bytes() for path in sorted((run_dir / "members").iterdir())}
 
@@ -117,11 +117,11 @@ def test_a_sweep_leaves_what_it_promises_and_finds_the_best(whole):
     known = {row["member"]: sum(gains(float(row["tracker.rate"]))) for row in table}
     assert max(known, key=known.get) in [row["member"] for row in table[:2]]
     assert [score.mean[0] for score in scores] == means
-    for directory in (run_dir / "members").iterdir():
-        assert {path.name for path in directory.iterdir()} == {
+    for member in (run_dir / "members").iterdir():
+        assert {path.name for path in member.iterdir()} == {
             "config.json", "metrics.jsonl", "timing.jsonl", "summary.json"
         }  # fmt: skip
-        lines = (directory / "metrics.jsonl").read_text().splitlines()
+        lines = (member / "metrics.jsonl").read_text().splitlines()
         assert len(lines) == 50
         assert len(json.loads(lines[0])["metrics"]["episode_return"]) == 2
 

@@ -12,7 +12,7 @@ from flax import struct
 from purerl.compile.program import build_program
 from purerl.functional.metrics import as_mean, pack
 from purerl.run import cli
-from purerl.run.runs import Experiment, RunOptions, Steps
+from purerl.run.experiment import Experiment, RunOptions, Steps
 from purerl.types import Algorithm, Mean, TrainState
 
 LOW, HIGH = 1e-3, 1e-1
