@@ -1,4 +1,4 @@
-"""Ranges of options: every number has one, and what lies next to it is refused by whoever takes the option."""
+"""Ranges of options: every number has one, and what lies next to it is refused by who takes the option."""
 
 import ast
 import dataclasses

@@ -71,7 +71,7 @@ def test_shaping_counts_the_potential_after_a_termination_as_zero():
     ("fields", "words"),
     [
         ({"num_pellets": 3}, "num_pellets = 3 .* try 2 or 4"),
-        ({"num_pellets": (2, 0)}, "num_pellets = 0 must be at least 2"),
+        ({"num_pellets": (2, 0)}, "num_pellets = 0 must lie between 2 and 32"),
         ({"num_pellets": 6}, r"num_pellets = 6 is above max_pellets = 4; try Bikkle\(max_pellets=6\)"),
         ({"pellet_size": 0.3}, r"pellet_size = 0.3 close .* try pellet_size <= 0\.0\d+"),
         ({"pellet_size": -0.1}, "pellet_size = -0.1 must be above 0"),
