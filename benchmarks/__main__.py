@@ -30,6 +30,7 @@ import benchmarks
 from benchmarks import comparison
 from benchmarks.rows import ROOT, Measure, number_text
 from purerl.host.errors import TrainingError, UserError
+from purerl.ranges import NotNegative
 from purerl.run import arguments, cli
 
 TOOLS = ("__main__", "beside", "neighbors", "rows", "comparison", "operations")
@@ -64,7 +65,7 @@ class Run:
     """MODULE, or MODULE.MEASURE."""
     gpu: bool = False
     """Take the selection for one GPU, in eight minutes, besides those that are named."""
-    seconds: float = 0.0
+    seconds: NotNegative = 0.0
     """Stop after so many seconds, whatever is left; 0 means never, and 480 with --gpu."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Write into this directory, with a page benchmarks.md; by default the repository's own files."""
@@ -78,9 +79,9 @@ class Compare:
     """File of results."""
     new: Annotated[Path, tyro.conf.Positional]
     """A later one."""
-    margin: float = comparison.MARGIN
+    margin: NotNegative = comparison.MARGIN
     """Least change that counts, as a share."""
-    unknown_margin: float = comparison.UNKNOWN_MARGIN
+    unknown_margin: NotNegative = comparison.UNKNOWN_MARGIN
     """The same for values that were measured once, whose noise is unknown."""
 
 
@@ -160,8 +161,6 @@ def run(options: Run, console: Console) -> None:
         UserError: a name is unknown.
         TrainingError: a measure failed, or there was no time for it.
     """
-    if options.seconds < 0:
-        raise UserError(f"--seconds is {options.seconds:g}; it must be 0 or more")
     chosen = select([*options.names, *(GPU if options.gpu else ())])
     if not chosen:
         raise UserError("there is nothing to run; name a module, as in: python -m benchmarks run maze")
@@ -205,10 +204,6 @@ def _outputs(module: str, directory: Path | None) -> list[str]:
 
 def show_comparison(options: Compare, console: Console) -> bool:
     """Prints what changed; whether something became worse."""
-    for name in ("margin", "unknown_margin"):
-        if getattr(options, name) < 0:
-            option, value = name.replace("_", "-"), getattr(options, name)
-            raise UserError(f"--{option} is {value:g}; it must be 0 or more")
     old, new = comparison.read_rows(options.old), comparison.read_rows(options.new)
     for file, rows in ((options.old, old), (options.new, new)):
         if not rows:

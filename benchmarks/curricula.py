@@ -14,9 +14,10 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.rows import ROOT, Measure, Row, check_at_least_one, check_names, machine, take_each
+from benchmarks.rows import ROOT, Measure, Row, check_names, machine, take_each
 from purerl.curriculum import CurriculumOptions
 from purerl.functional.statistics import bootstrap_interval, interquartile_mean
+from purerl.ranges import Count, Runs
 from purerl.rollout.evaluate import play
 from purerl.run import arguments, cli
 from purerl.view.figures import save
@@ -37,11 +38,11 @@ class Options:
 
     only: tuple[str, ...] = NAMES
     """Which curricula, in this order."""
-    num_seeds: int = 5
+    num_seeds: Runs = 5
     """Seeds of each."""
-    total_steps: int = 1_000_000
+    total_steps: Count = 1_000_000
     """Environment steps of each seed."""
-    num_points: int = 20
+    num_points: Count = 20
     """Evaluations of each run."""
     out: Path = ROOT / "benchmarks" / "results" / "curricula.json"
     """Where the solve rates are written; curricula that were measured before stay."""
@@ -146,7 +147,6 @@ def main() -> None:
     """Measures one curriculum after another and writes after each."""
     options = arguments.parse_alone(Options, __doc__ or "")
     check_names(options.only, NAMES)
-    check_at_least_one(options, "num_seeds", "total_steps", "num_points")
     known = measures(options)
     take_each({name: known[name] for name in options.only}, options.out, options.page)
 

@@ -23,13 +23,14 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.rows import ROOT, Measure, Row, check_at_least_one, check_names, take_each
+from benchmarks.rows import ROOT, Measure, Row, check_names, take_each
 from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.compile.program import Program, build_program, usable_devices
 from purerl.functional.metrics import pack
 from purerl.functional.statistics import bootstrap_interval, interquartile_mean
 from purerl.networks import NetworkConfig, SetNetworkName, make_actor_critic
+from purerl.ranges import Count, Runs
 from purerl.run import arguments, cli
 from purerl.types import Algorithm, AxisName
 from purerl.view.figures import save
@@ -172,9 +173,9 @@ class Options:
 
     only: tuple[str, ...] = ("cost", "aids", "questions")
     """Groups of measures, or names of comparisons."""
-    num_seeds: int = 5
+    num_seeds: Runs = 5
     """Seeds of each variant."""
-    total_steps: int | None = None
+    total_steps: Count | None = None
     """Environment steps of each seed; by default what each comparison needs."""
     out: Path = ROOT / "benchmarks" / "results" / "diagnostics.json"
     """Where the rows are written; rows of other names in it stay."""
@@ -340,7 +341,6 @@ MEASURES = measures(Options())
 def main() -> None:
     """Takes the measures that are asked for, one after another, and writes after each."""
     options = arguments.parse_alone(Options, __doc__ or "")
-    check_at_least_one(options, "num_seeds", *(() if options.total_steps is None else ("total_steps",)))
     groups = {"aids": AIDS, "questions": QUESTIONS}
     known = measures(options)
     names = [

@@ -113,14 +113,6 @@ def check_names(asked: Sequence[str], known: Collection[str]) -> None:
         raise UserError(f"no measure is called {unknown[0]!r}; there are {', '.join(known)}")
 
 
-def check_at_least_one(options: Any, *names: str) -> None:
-    """Raises UserError where one of these options is below 1."""
-    for name in names:
-        if getattr(options, name) < 1:
-            option = name.replace("_", "-")
-            raise UserError(f"--{option} is {getattr(options, name)}; it must be at least 1")
-
-
 def take_each(measures: Mapping[str, Measure], out: Path, page: Path) -> None:
     """Takes measures one after another, and writes rows and page after each, with the time that it took."""
     enable_compilation_cache()

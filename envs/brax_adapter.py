@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from brax.envs.base import State
 from flax import struct
 
-from purerl import spaces
+from purerl import ranges, spaces
+from purerl.ranges import Count
 from purerl.types import PyTree
 
 PREFIX = "brax/"
@@ -28,7 +29,7 @@ class BraxParams:
         max_steps_in_episode: steps after which an episode is truncated.
     """
 
-    max_steps_in_episode: int = 1000
+    max_steps_in_episode: Count = 1000
 
 
 @struct.dataclass
@@ -97,6 +98,10 @@ class BraxEnvironment:
     def observation_space(self, params: Any = None) -> spaces.Box:
         """A vector without bounds."""
         return spaces.Box(-jnp.inf, jnp.inf, (self.env.observation_size,))
+
+    def check(self, params: BraxParams) -> None:
+        """Raises ValueError, on the host, for what cannot be meant."""
+        ranges.check(params)
 
     def action_space(self, params: Any = None) -> spaces.Box:
         """One number in [-1, 1] for each actuator."""

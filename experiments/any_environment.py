@@ -173,12 +173,7 @@ def experiment_in(
         algorithm_config: the same.
         num_devices: the same.
         build_program: the same.
-
-    Raises:
-        ValueError: one line, where there are no episodes to evaluate.
     """
-    if num_episodes < 1:
-        raise ValueError(f"eval_episodes = {num_episodes} must be at least 1")
     seen = World(world, env, params, algorithm.policy, num_episodes, algorithm.initial_carry)
     return Experiment(
         name=name,

@@ -3,7 +3,7 @@
 import dataclasses
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from envs.bikkle import GAZES, PROTOCOLS, Bikkle, BikkleParams, check, protocol_params
+from envs.bikkle.params import MAX_PELLETS, GazeDelay, GazeLag
 from envs.bikkle.protocols import ORIGINAL_RETURNS, controller_returns
 from envs.bikkle.render import render_episode, save_gif
+from purerl import ranges
+from purerl.ranges import Count, CountOrZero, NotNegative, Number, Positive, Range, Share
 from purerl.rollout.evaluate import Greedy, evaluate, summarize
 from purerl.spaces import fit_action
 from purerl.types import PyTree, TrainState
@@ -25,6 +28,7 @@ ProtocolName = Literal["mixture", "record", "continuing_4", "continuing_16", "fi
 EVALUATED = ("record", "continuing_4", "continuing_16", "first_touch_4")
 
 Policy = Any
+PelletCount = Annotated[int, Range(2, MAX_PELLETS, whole=True)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,43 +37,43 @@ class ArenaOptions:
 
     action: Literal["xy", "angle"] = "xy"
     """Two steps within [-1, 1], or one direction within [0, 1]."""
-    num_pellets: tuple[int, ...] | None = None
+    num_pellets: tuple[PelletCount, ...] | None = None
     """Even counts, half of each blue; every episode draws one of them."""
-    pellet_size: float | None = None
+    pellet_size: Positive | None = None
     """Radius of pellets and agent, in arena sides."""
-    max_step: float | None = None
+    max_step: Positive | None = None
     """Longest move along an axis in one step, in arena sides."""
-    blue_penalty: float | None = None
+    blue_penalty: Number | None = None
     """Reward for touching a blue pellet."""
-    pink_reward: float | None = None
+    pink_reward: Number | None = None
     """Reward for touching a pink pellet, and the least that the target gives."""
-    target_reward: float | None = None
+    target_reward: Number | None = None
     """Reward for touching the target when a round begins."""
-    round_length: int | None = None
+    round_length: Count | None = None
     """Steps over which the target's value decays, and after which it is drawn anew."""
     continuing: bool | None = None
     """Whether the episode goes on after a touch."""
-    max_steps_in_episode: int | None = None
+    max_steps_in_episode: Count | None = None
     """Steps after which an episode is cut."""
-    shaping: float | None = 3.0
+    shaping: Number | None = 3.0
     """Coefficient of the potential-based shaping reward in training; evaluation never has it."""
-    gaze_source: tuple[float, float, float, float] | None = (0.3, 0.65, 0.05, 0.0)
+    gaze_source: tuple[Share, Share, Share, Share] | None = (0.3, 0.65, 0.05, 0.0)
     """Probabilities that an episode's gaze is none, target, uniform or external; no training has the last."""
-    gaze_presence: float | None = None
+    gaze_presence: Share | None = None
     """Probability that gaze and round are seen."""
     gaze_presence_per_episode: bool | None = None
     """Whether presence is drawn once an episode instead of at every step."""
-    gaze_std: float | None = None
+    gaze_std: NotNegative | None = None
     """Standard deviation of the gaze's noise, in arena sides."""
-    gaze_delay: int | None = None
-    """Steps by which the gaze is late, 0 to 8."""
-    gaze_lag: float | None = None
-    """In [0, 1): the gaze covers a share of 1 - gaze_lag of its way in a step."""
-    gaze_offset_std: float | None = None
+    gaze_delay: GazeDelay | None = None
+    """Steps by which the gaze is late."""
+    gaze_lag: GazeLag | None = None
+    """The gaze covers a share of 1 - gaze_lag of its way in a step."""
+    gaze_offset_std: NotNegative | None = None
     """Standard deviation of an offset of the gaze drawn per episode, in arena sides."""
-    gaze_dropout_rate: float | None = None
+    gaze_dropout_rate: Share | None = None
     """Probability per step that the gaze is lost."""
-    gaze_dropout_length: int | None = None
+    gaze_dropout_length: CountOrZero | None = None
     """Steps for which it stays lost."""
 
 
@@ -79,6 +83,7 @@ def make_arena(protocol: ProtocolName, options: ArenaOptions, gamma: float) -> t
     Raises:
         ValueError: one line, where it cannot be meant.
     """
+    ranges.check(options)
     given = {key: value for key, value in dataclasses.asdict(options).items() if value is not None}
     action = given.pop("action")
     params = dataclasses.replace(PROTOCOLS[protocol].params, shaping_gamma=gamma, **given)

@@ -17,6 +17,7 @@ import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from purerl.algorithms.dqn_config import DQNConfig
 from purerl.algorithms.pqn_config import PQNConfig
 from purerl.networks import NetworkName, QNetworkConfig, make_q_network
+from purerl.ranges import Count
 from purerl.run import cli
 from purerl.run.experiment import Experiment, RunOptions, Steps
 
@@ -31,7 +32,7 @@ class Config(RunOptions):
     """With a replay and a target network, or with neither and many environments."""
     total_steps: Steps = 100_000
     """Environment steps for each seed; 2e6 is understood."""
-    eval_episodes: int = 200
+    eval_episodes: Count = 200
     """Evaluation episodes for each seed."""
     network: NetworkName = "mlp"
     """Encoder of the observations."""

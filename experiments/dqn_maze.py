@@ -18,8 +18,9 @@ import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from envs.maze import maze_levels
 from purerl.algorithms.dqn_config import DQNConfig
 from purerl.algorithms.pqn_config import PQNConfig
-from purerl.curriculum import CurriculumOptions, check_curriculum, make_curriculum
+from purerl.curriculum import CurriculumOptions, make_curriculum
 from purerl.networks import GridNetworkName, QNetworkConfig, make_q_network
+from purerl.ranges import Count
 from purerl.rollout.levels import pool_size
 from purerl.run import cli
 from purerl.run.experiment import Experiment, RunOptions, Steps
@@ -33,11 +34,11 @@ class Config(RunOptions):
     """With a replay and a target network, or with neither and many environments."""
     total_steps: Steps = 3_000_000
     """Environment steps for each seed; 2e6 is understood."""
-    eval_mazes: int = 2000
+    eval_mazes: Count = 2000
     """Held-out mazes in each suite."""
     network: GridNetworkName = "recurrent"
     """Encoder of the observations."""
-    num_edits: int = 4
+    num_edits: Count = 4
     """Changes of a mutation, for the curriculum accel."""
     keep_solvable: bool = True
     """Give up mutations that cut the start off from the goal, for the curriculum accel."""
@@ -82,22 +83,17 @@ class Config(RunOptions):
 
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
-    if config.eval_mazes < 1:
-        raise ValueError(f"eval_mazes = {config.eval_mazes} must be at least 1")
-    if config.num_edits < 1:
-        raise ValueError(f"num_edits = {config.num_edits} must be at least 1")
     chosen = config.dqn if config.algorithm == "dqn" else config.pqn
     env, params = make_world(config.env, chosen.gamma)
     network = make_q_network(env, params, config.network, config.net)
     levels = maze_levels(env, config.num_edits, config.keep_solvable)
-    curriculum = make_curriculum(levels, config.curriculum)
     if config.algorithm == "dqn":
         dqn = config.dqn.replace(env_params=params)
-        learner = make_dqn_learner(env, network, dqn, config.num_seeds, curriculum)
+        make_learner = partial(make_dqn_learner, env, network, dqn, config.num_seeds)
     else:
-        learner = make_pqn_learner(env, network, config.pqn.replace(env_params=params), curriculum)
-    num_levels = pool_size(chosen.num_levels, chosen.num_envs, learner.num_devices)
-    check_curriculum(config.curriculum, levels, num_levels)
+        make_learner = partial(make_pqn_learner, env, network, config.pqn.replace(env_params=params))
+    num_levels = pool_size(chosen.num_levels, chosen.num_envs, make_learner().num_devices)
+    learner = make_learner(make_curriculum(levels, config.curriculum, num_levels))
     algorithm = learner.make()
     # An MLP, or a readout of every cell, has parameters for one size of grid alone.
     transfers = config.network != "mlp" and config.net.readout == "agent"

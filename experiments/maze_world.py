@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,8 @@ import numpy as np
 from envs.maze import Layout, Maze, MazeParams, check, held_out_layouts, named_layouts
 from envs.maze.named import NAMED
 from envs.maze.params import default_limit
+from purerl import ranges
+from purerl.ranges import MOST_INT32, Count, CountOrZero, NotNegative, Number, Range, Share
 from purerl.rollout.evaluate import Episodes, Greedy, evaluate
 from purerl.types import PyTree
 
@@ -26,42 +28,43 @@ STARTS_A_MAZE = 10
 NAMED_SUITE = "named"
 
 Policy = Any
+GridSize = Annotated[int, Range(5, MOST_INT32, whole=True)]
 
 
 @dataclass(frozen=True)
 class WorldOptions:
     """The mazes."""
 
-    size: int = 9
-    """Side of the grid, border included; odd, at least 5."""
+    size: GridSize = 9
+    """Side of the grid, border included; odd."""
     style: Literal["dfs", "wilson", "rooms"] = "dfs"
     """How mazes are carved: depth-first search, uniform spanning trees, or rooms and corridors."""
     observation: Literal["grid", "patch"] = "grid"
     """The whole grid, or a window about the agent with direction and distance to the goal."""
     trace: bool = False
     """Show the cells visited in this episode."""
-    patch_size: int = 5
+    patch_size: Count = 5
     """Side of the window, odd."""
-    num_positions: int = 0
+    num_positions: CountOrZero = 0
     """How many earlier positions a patch shows."""
-    difficulty: float = 1.0
-    """Share of the inner walls of a perfect maze that stay, in [0, 1]; the hardest that training draws."""
-    distance: float = 1.0
-    """Farthest start, as a share of the largest distance to the goal, in [0, 1]."""
+    difficulty: Share = 1.0
+    """Share of the inner walls of a perfect maze that stay; the hardest that training draws."""
+    distance: Share = 1.0
+    """Farthest start, as a share of the largest distance to the goal."""
     random_goal: bool = False
     """Draw the goal, too; otherwise it is in the bottom-right corner."""
-    step_reward: float = -0.1
+    step_reward: Number = -0.1
     """Reward for each step."""
-    goal_reward: float = 0.5
+    goal_reward: Number = 0.5
     """Reward for reaching the goal."""
-    sparse: float = 0.0
+    sparse: NotNegative = 0.0
     """Weight of a reward for the goal that falls from 1 to 0.1 as time runs out."""
-    shaping: float = 0.0
+    shaping: NotNegative = 0.0
     """Coefficient of the potential-based shaping reward in training; evaluation never has it."""
-    novelty: float = 0.0
+    novelty: NotNegative = 0.0
     """Bonus for seeing all of a maze in an episode, an equal share for each cell's first visit; in training
     only, and at most what the goal pays."""
-    max_steps_in_episode: int | None = None
+    max_steps_in_episode: Count | None = None
     """Steps after which an episode is cut; None: 50 for 9 x 9, three for each cell for other sizes."""
 
 
@@ -71,6 +74,7 @@ def make_world(options: WorldOptions, gamma: float) -> tuple[Maze, MazeParams]:
     Raises:
         ValueError: one line, where they cannot be meant.
     """
+    ranges.check(options)
     env = Maze(
         size=options.size,
         style=options.style,

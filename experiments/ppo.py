@@ -16,6 +16,7 @@ from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 from purerl.compile.program import build_program, usable_devices
 from purerl.networks import NetworkConfig, NetworkName, make_actor_critic
+from purerl.ranges import Count
 from purerl.run import cli
 from purerl.run.experiment import Experiment, RunOptions, Steps
 
@@ -28,7 +29,7 @@ class Config(RunOptions):
     """Name of the environment."""
     total_steps: Steps = 500_000
     """Environment steps for each seed; 2e6 is understood."""
-    eval_episodes: int = 200
+    eval_episodes: Count = 200
     """Evaluation episodes for each seed."""
     network: NetworkName = "mlp"
     """Encoder of the observations."""

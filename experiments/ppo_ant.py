@@ -17,6 +17,7 @@ from any_environment import short_name
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.compile import platforms
 from purerl.networks import MemoryConfig, MemoryName, NetworkConfig
+from purerl.ranges import Count
 from purerl.run import cli
 from purerl.run.experiment import Experiment, Steps
 
@@ -99,7 +100,7 @@ class Config(ppo_memory.Config):
     """Name of the environment; any of Brax's, and the others."""
     memory: MemoryName = "transformer"
     total_steps: Steps = field(default_factory=lambda: scale().total_steps)
-    eval_episodes: int = field(default_factory=lambda: scale().eval_episodes)
+    eval_episodes: Count = field(default_factory=lambda: scale().eval_episodes)
     ppo: PPOConfig = field(default_factory=lambda: ppo_of(scale()))
     net: NetworkConfig = field(default_factory=lambda: net_of(scale()))
     mem: MemoryConfig = field(default_factory=lambda: memory_of(scale()))

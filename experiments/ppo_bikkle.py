@@ -16,6 +16,7 @@ from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 from purerl.compile.program import build_program, usable_devices
 from purerl.networks import NetworkConfig, SetNetworkName, make_actor_critic
+from purerl.ranges import Count
 from purerl.run import cli
 from purerl.run.experiment import Experiment, RunOptions, Steps
 
@@ -26,7 +27,7 @@ class Config(RunOptions):
 
     total_steps: Steps = 6_000_000
     """Environment steps for each seed; 2e6 is understood."""
-    eval_episodes: int = 2000
+    eval_episodes: Count = 2000
     """Evaluation episodes for each seed, protocol and gaze."""
     protocol: ProtocolName = "mixture"
     """Arena to train on."""
@@ -52,8 +53,6 @@ class Config(RunOptions):
 
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
-    if config.eval_episodes < 1:
-        raise ValueError(f"eval_episodes = {config.eval_episodes} must be at least 1")
     env, params = make_arena(config.protocol, config.env, config.ppo.gamma)
     network = make_actor_critic(env, params, config.network, config.net)
     ppo = config.ppo.replace(env_params=params)

@@ -15,8 +15,9 @@ from bikkle_arena import make_arena
 from envs.bikkle.levels import BikkleLevels, bikkle_levels
 from purerl.algorithms.ppo import check_ppo_curriculum, make_ppo
 from purerl.compile.program import build_program
-from purerl.curriculum import CurriculumOptions, check_curriculum, make_curriculum
+from purerl.curriculum import CurriculumOptions, make_curriculum
 from purerl.networks import make_actor_critic
+from purerl.ranges import Number
 from purerl.rollout.levels import pool_size
 from purerl.run import cli
 from purerl.run.experiment import Experiment
@@ -26,7 +27,7 @@ from purerl.run.experiment import Experiment
 class Config(ppo_bikkle.Config):
     """Train a policy on Bikkle arenas that a curriculum chooses, evaluate it, and report."""
 
-    success_return: float = 15.0
+    success_return: Number = 15.0
     """An episode is solved where its return reaches this; adaptive and learnability need it."""
     curriculum: CurriculumOptions = field(default_factory=CurriculumOptions)
 
@@ -39,8 +40,7 @@ def build(config: Config) -> Experiment:
     env = BikkleLevels(arena, config.success_return)
     levels = bikkle_levels(env)
     num_levels = pool_size(config.ppo.num_levels, config.ppo.num_envs, plain.num_devices)
-    check_curriculum(config.curriculum, levels, num_levels)
-    curriculum = make_curriculum(levels, config.curriculum)
+    curriculum = make_curriculum(levels, config.curriculum, num_levels)
     check_ppo_curriculum(curriculum, config.ppo)
     make = partial(make_ppo, env, network, curriculum=curriculum)
     return plain._replace(

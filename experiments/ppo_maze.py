@@ -18,8 +18,9 @@ from envs.maze import maze_levels
 from purerl.algorithms.ppo import check_ppo_curriculum, make_ppo
 from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 from purerl.compile.program import build_program, usable_devices
-from purerl.curriculum import CurriculumOptions, check_curriculum, make_curriculum
+from purerl.curriculum import CurriculumOptions, make_curriculum
 from purerl.networks import GridNetworkName, NetworkConfig, make_actor_critic
+from purerl.ranges import Count
 from purerl.rollout.levels import pool_size
 from purerl.run import cli
 from purerl.run.experiment import Experiment, RunOptions, Steps
@@ -31,11 +32,11 @@ class Config(RunOptions):
 
     total_steps: Steps = 4_000_000
     """Environment steps for each seed; 2e6 is understood."""
-    eval_mazes: int = 2000
+    eval_mazes: Count = 2000
     """Held-out mazes in each suite."""
     network: GridNetworkName = "recurrent"
     """Encoder of the observations."""
-    num_edits: int = 4
+    num_edits: Count = 4
     """Changes of a mutation, for the curriculum accel."""
     keep_solvable: bool = True
     """Give up mutations that cut the start off from the goal, for the curriculum accel."""
@@ -58,10 +59,6 @@ class Config(RunOptions):
 
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
-    if config.eval_mazes < 1:
-        raise ValueError(f"eval_mazes = {config.eval_mazes} must be at least 1")
-    if config.num_edits < 1:
-        raise ValueError(f"num_edits = {config.num_edits} must be at least 1")
     env, params = make_world(config.env, config.ppo.gamma)
     network = make_actor_critic(env, params, config.network, config.net)
     ppo = config.ppo.replace(env_params=params)
@@ -69,8 +66,8 @@ def build(config: Config) -> Experiment:
     levels = maze_levels(env, config.num_edits, config.keep_solvable)
     num_samples = ppo.num_envs * ppo.num_steps
     devices = usable_devices(ppo.num_envs, num_samples, ppo.num_minibatches, ppo.group_size)
-    check_curriculum(config.curriculum, levels, pool_size(ppo.num_levels, ppo.num_envs, devices))
-    curriculum = make_curriculum(levels, config.curriculum)
+    num_levels = pool_size(ppo.num_levels, ppo.num_envs, devices)
+    curriculum = make_curriculum(levels, config.curriculum, num_levels)
     check_ppo_curriculum(curriculum, ppo)
     make = partial(make_ppo, env, network, curriculum=curriculum)
     algorithm = make()

@@ -16,6 +16,8 @@ from any_environment import experiment_in, make_environment, short_name, with_nu
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from envs.wrappers import HiddenDynamics, Occlusion, Retry
+from envs.wrappers.hidden_dynamics import Gain
+from envs.wrappers.retry import Ways
 from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 from purerl.compile.program import build_program, usable_devices
@@ -26,6 +28,7 @@ from purerl.networks import (
     NetworkName,
     make_memory_actor_critic,
 )
+from purerl.ranges import Count, CountOrZero, Number, Share
 from purerl.run import cli
 from purerl.run.experiment import Experiment, RunOptions, Steps
 
@@ -34,17 +37,17 @@ from purerl.run.experiment import Experiment, RunOptions, Steps
 class HistoryOptions:
     """What the wrappers take away."""
 
-    share: float = 0.5
+    share: Share = 0.5
     """Share of steps in which the observation, or each token, is not seen (occlusion)."""
-    length: int = 5
+    length: Count = 5
     """Steps for which it stays unseen (occlusion)."""
-    max_rotation: float = 1.5708
+    max_rotation: Number = 1.5708
     """Largest angle, in radians, by which actions are turned (dynamics)."""
-    max_gain: float = 1.5
+    max_gain: Gain = 1.5
     """Largest factor by which actions are scaled or divided (dynamics)."""
-    max_delay: int = 2
+    max_delay: CountOrZero = 2
     """Most steps by which actions are late (dynamics)."""
-    num_ways: int = 4
+    num_ways: Ways = 4
     """Ways to try, of which one works (retry)."""
 
 
@@ -61,7 +64,7 @@ class Config(RunOptions):
 
     env: str = "RepeatPrevious"
     """Name of the environment."""
-    numbers: dict[str, float] = field(default_factory=dict)
+    numbers: dict[str, Number] = field(default_factory=dict)
     """Numbers of the environment in the place of its defaults: names and values by turns."""
     wrapper: Literal["none", "occlusion", "dynamics", "retry"] = "none"
     """What hides something of it."""
@@ -71,7 +74,7 @@ class Config(RunOptions):
     """Memory across steps."""
     total_steps: Steps = 1_000_000
     """Environment steps for each seed; 2e6 is understood."""
-    eval_episodes: int = 500
+    eval_episodes: Count = 500
     """Evaluation episodes for each seed."""
     network: NetworkName | None = None
     """Encoder of each observation; None: attention for tokens, else mlp."""

@@ -15,6 +15,7 @@ import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from purerl.algorithms.sac_config import SACConfig
 from purerl.networks import NetworkName
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
+from purerl.ranges import Count, CountOrZero
 from purerl.run import cli
 from purerl.run.experiment import Experiment, RunOptions, Steps
 
@@ -27,11 +28,11 @@ class Config(RunOptions):
     """Name of the environment."""
     total_steps: Steps = 20_000
     """Environment steps for each seed; 2e6 is understood."""
-    eval_episodes: int = 200
+    eval_episodes: Count = 200
     """Evaluation episodes for each seed."""
     network: NetworkName = "mlp"
     """Encoder of the observations."""
-    max_devices: int = 0
+    max_devices: CountOrZero = 0
     """Over how many devices environments and batches are spread at most; 0 for all there are."""
     sac: SACConfig = field(
         default_factory=lambda: SACConfig(

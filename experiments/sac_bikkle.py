@@ -16,6 +16,7 @@ import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from purerl.algorithms.sac_config import SACConfig
 from purerl.networks import SetNetworkName
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
+from purerl.ranges import Count, CountOrZero
 from purerl.run import cli
 from purerl.run.experiment import Experiment, RunOptions, Steps
 
@@ -26,13 +27,13 @@ class Config(RunOptions):
 
     total_steps: Steps = 3_000_000
     """Environment steps for each seed; 2e6 is understood."""
-    eval_episodes: int = 2000
+    eval_episodes: Count = 2000
     """Evaluation episodes for each seed, protocol and gaze."""
     protocol: ProtocolName = "record"
     """Arena to train on."""
     network: SetNetworkName = "attention"
     """Encoder of the observations."""
-    max_devices: int = 0
+    max_devices: CountOrZero = 0
     """Over how many devices environments and batches are spread at most; 0 for all there are."""
     sac: SACConfig = field(
         default_factory=lambda: SACConfig(
@@ -57,8 +58,6 @@ class Config(RunOptions):
 
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
-    if config.eval_episodes < 1:
-        raise ValueError(f"eval_episodes = {config.eval_episodes} must be at least 1")
     env, params = make_arena(config.protocol, config.env, config.sac.gamma)
     network = make_soft_actor_critic(
         env, params, config.network, config.net, periodic=config.env.action == "angle"

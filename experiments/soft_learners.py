@@ -31,8 +31,6 @@ def make_sac_learner(
     Raises:
         ValueError: one line, where it cannot be run, or its replay does not fit into memory.
     """
-    if max_devices < 0:
-        raise ValueError(f"max_devices = {max_devices} must be 0 or more")
     check_sac(config, env.action_space(config.env_params))
     example = example_experience(env, config.env_params, network)
     needed = check_fits(

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from envs import random
 from envs.bikkle import gaze, observations, params, placement
-from envs.bikkle.params import BikkleParams
-from envs.bikkle.placement import MAX_CANDIDATES, MAX_PELLETS, MAX_TOUCHED
+from envs.bikkle.params import MAX_PELLETS, BikkleParams
+from envs.bikkle.placement import MAX_CANDIDATES, MAX_TOUCHED
 from envs.bikkle.rewards import shaping, squared_reach, touch_reward, touching
 from envs.bikkle.state import BikkleState, is_blue, position_of, present
 from purerl import spaces

@@ -1,17 +1,26 @@
 """Bikkle's parameters: data that may be traced, swept and mapped; none of it changes a shape."""
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from flax import struct
 
+from purerl import ranges
+from purerl.ranges import Count, CountOrZero, NotNegative, Number, Positive, Range, Share
 from purerl.types import PyTree
 
 GAZE_SOURCES = ("none", "target", "uniform", "external")
 MAX_GAZE_DELAY = 8
 MAX_FAILURE = 1e-4
 """Probability, at most, that none of the candidates for a pellet's place is free."""
+MAX_PELLETS = 32
+"""Pellets are flagged in the bits of a word."""
+PelletCounts = Annotated[Any, Range(2, MAX_PELLETS, whole=True)]
+"""A count, or several."""
+GazeDelay = Annotated[int, Range(0, MAX_GAZE_DELAY, whole=True)]
+GazeLag = Annotated[float, Range(0.0, below=1.0)]
+"""At 1 the gaze would never move."""
 
 
 @struct.dataclass
@@ -34,33 +43,33 @@ class BikkleParams:
         gaze_presence: probability that gaze and round are seen; an external gaze brings its own.
         gaze_presence_per_episode: True draws the presence once an episode, False at every step.
         gaze_std: standard deviation of the gaze's noise per axis, drawn at every step.
-        gaze_delay: steps by which the gaze is late, 0 to 8.
-        gaze_lag: in [0, 1): the gaze covers a share of 1 - `gaze_lag` of its way in a step.
+        gaze_delay: steps by which the gaze is late.
+        gaze_lag: the gaze covers a share of 1 - `gaze_lag` of its way in a step.
         gaze_offset_std: standard deviation per axis of an offset drawn per episode.
         gaze_dropout_rate: probability per step that the gaze is lost.
         gaze_dropout_length: steps for which it stays lost.
     """
 
-    num_pellets: Any = 4
-    pellet_size: float = 0.04
-    max_step: float = 0.02
-    blue_penalty: float = -10.0
-    pink_reward: float = 1.0
-    target_reward: float = 5.0
-    round_length: int = 100
+    num_pellets: PelletCounts = 4
+    pellet_size: Positive = 0.04
+    max_step: Positive = 0.02
+    blue_penalty: Number = -10.0
+    pink_reward: Number = 1.0
+    target_reward: Number = 5.0
+    round_length: Count = 100
     continuing: bool = False
-    max_steps_in_episode: int = 200
-    shaping: float = 0.0
-    shaping_gamma: float = 0.99
-    gaze_source: PyTree = (0.0, 1.0, 0.0, 0.0)
-    gaze_presence: float = 1.0
+    max_steps_in_episode: Count = 200
+    shaping: Number = 0.0
+    shaping_gamma: Share = 0.99
+    gaze_source: Annotated[PyTree, Range(0.0, 1.0)] = (0.0, 1.0, 0.0, 0.0)
+    gaze_presence: Share = 1.0
     gaze_presence_per_episode: bool = True
-    gaze_std: float = 0.05
-    gaze_delay: int = 0
-    gaze_lag: float = 0.0
-    gaze_offset_std: float = 0.0
-    gaze_dropout_rate: float = 0.0
-    gaze_dropout_length: int = 10
+    gaze_std: NotNegative = 0.05
+    gaze_delay: GazeDelay = 0
+    gaze_lag: GazeLag = 0.0
+    gaze_offset_std: NotNegative = 0.0
+    gaze_dropout_rate: Share = 0.0
+    gaze_dropout_length: CountOrZero = 10
 
 
 def check(env: Any, params: BikkleParams) -> None:
@@ -69,8 +78,9 @@ def check(env: Any, params: BikkleParams) -> None:
     Raises:
         ValueError: one line that names the numbers and a remedy.
     """
+    ranges.check(params)
     _check_counts(env.max_pellets, params)
-    _check_ranges(params)
+    _check_source(params)
     _check_room(env.num_candidates, params)
 
 
@@ -79,8 +89,8 @@ def _check_counts(max_pellets: int, params: BikkleParams) -> None:
     if counts.ndim != 1 or counts.size == 0:
         raise ValueError(f"num_pellets has shape {counts.shape}; give one count or a list of counts")
     for count in counts.tolist():
-        if count != int(count) or count < 2 or count % 2:
-            nearest = max(2, 2 * math.floor(count / 2))
+        if count % 2:
+            nearest = 2 * (count // 2)
             raise ValueError(
                 f"num_pellets = {count} cannot be half blue and half pink; try {nearest} or {nearest + 2}"
             )
@@ -91,33 +101,15 @@ def _check_counts(max_pellets: int, params: BikkleParams) -> None:
             )
 
 
-def _check_ranges(params: BikkleParams) -> None:
-    _require_within(params, ("pellet_size", "max_step"), 0.0, math.inf, low_is_open=True)
-    _require_within(params, ("round_length", "max_steps_in_episode"), 1, math.inf)
-    _require_within(params, ("gaze_std", "gaze_offset_std", "gaze_dropout_length"), 0.0, math.inf)
-    _require_within(params, ("gaze_presence", "gaze_dropout_rate", "shaping_gamma"), 0.0, 1.0)
-    _require_within(params, ("gaze_delay",), 0, MAX_GAZE_DELAY)
-    if not 0.0 <= float(params.gaze_lag) < 1.0:
-        raise ValueError(f"gaze_lag = {params.gaze_lag} must be in [0, 1): at 1 the gaze would never move")
+def _check_source(params: BikkleParams) -> None:
     source = np.asarray(params.gaze_source, np.float64)
     if source.shape != (len(GAZE_SOURCES),):
         raise ValueError(f"gaze_source has shape {source.shape}; give 4 probabilities, one of {GAZE_SOURCES}")
-    if (source < 0.0).any() or abs(source.sum() - 1.0) > 1e-5:
+    if abs(source.sum() - 1.0) > 1e-5:
         raise ValueError(
             f"gaze_source = {source.tolist()} must be 4 probabilities that sum to 1, "
             f"not {source.sum():g}; divide them by their sum"
         )
-
-
-def _require_within(
-    params: BikkleParams, names: tuple[str, ...], low: float, high: float, low_is_open: bool = False
-) -> None:
-    for name in names:
-        value = float(getattr(params, name))
-        if math.isnan(value) or value < low or value > high or (low_is_open and value == low):
-            bound = f"> {low:g}" if low_is_open else f">= {low:g}"
-            limit = "" if math.isinf(high) else f" and <= {high:g}"
-            raise ValueError(f"{name} = {value:g} must be {bound}{limit}")
 
 
 def _check_room(num_candidates: int, params: BikkleParams) -> None:

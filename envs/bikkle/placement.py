@@ -18,8 +18,6 @@ FAR = 9.0
 """Above every squared distance within the unit square."""
 MAX_TOUCHED = 5
 """Points further than r from each other of which a disc of radius r can hold: 5 at most."""
-MAX_PELLETS = 32
-"""Pellets are flagged in the bits of a word."""
 MAX_CANDIDATES = 32
 FREE = 2**30
 """Above every score of a candidate that is not free."""

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from purerl import spaces
+from purerl import ranges, spaces
+from purerl.ranges import Count
 
 
 @struct.dataclass
@@ -20,7 +21,7 @@ class ChainParams:
         max_steps_in_episode: steps of an episode; the answer to the last one counts.
     """
 
-    max_steps_in_episode: int = 20
+    max_steps_in_episode: Count = 20
 
 
 @struct.dataclass
@@ -54,6 +55,10 @@ class MemoryChain:
     def default_params(self) -> ChainParams:
         """Chains of 20 steps."""
         return ChainParams()
+
+    def check(self, params: ChainParams) -> None:
+        """Raises ValueError, on the host, for what cannot be meant."""
+        ranges.check(params)
 
     def action_space(self, params: ChainParams | None = None) -> spaces.Discrete:
         """The signs."""

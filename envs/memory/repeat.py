@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from purerl import spaces
+from purerl import ranges, spaces
+from purerl.ranges import Count, CountOrZero
 
 
 @struct.dataclass
@@ -22,7 +23,7 @@ class RepeatParams:
         max_steps_in_episode: steps after which the episode ends; there is nothing after them.
     """
 
-    max_steps_in_episode: int = 52
+    max_steps_in_episode: Count = 52
 
 
 @struct.dataclass
@@ -46,7 +47,7 @@ class _Repeat:
         num_symbols: n.
     """
 
-    num_symbols: int = 4
+    num_symbols: Count = 4
 
     @property
     def num_actions(self) -> int:
@@ -57,6 +58,11 @@ class _Repeat:
     def default_params(self) -> RepeatParams:
         """Episodes of 52 steps."""
         return RepeatParams()
+
+    def check(self, params: RepeatParams) -> None:
+        """Raises ValueError, on the host, for what cannot be meant."""
+        ranges.check(self)
+        ranges.check(params)
 
     def action_space(self, params: RepeatParams | None = None) -> spaces.Discrete:
         """The symbols."""
@@ -113,12 +119,21 @@ class RepeatPrevious(_Repeat):
         lag: k.
     """
 
-    lag: int = 4
+    lag: CountOrZero = 4
 
     @property
     def name(self) -> str:
         """Name of the environment."""
         return "RepeatPrevious"
+
+    def check(self, params: RepeatParams) -> None:
+        """Raises ValueError, on the host, for what cannot be meant."""
+        super().check(params)
+        if params.max_steps_in_episode <= self.lag:
+            raise ValueError(
+                f"max_steps_in_episode = {params.max_steps_in_episode} ends before the first answer that "
+                f"counts; take at least {self.lag + 1}"
+            )
 
     def reset_env(self, key: jax.Array, params: RepeatParams) -> tuple[jax.Array, RepeatState]:
         """Draws the first symbol: observation and state."""

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from purerl import spaces
+from purerl import ranges, spaces
+from purerl.ranges import Count, Number, Positive
 
 
 @struct.dataclass
@@ -30,15 +31,15 @@ class CartPoleParams:
         max_steps_in_episode: steps after which the episode is cut.
     """
 
-    gravity: float = 9.8
-    cart_mass: float = 1.0
-    pole_mass: float = 0.1
-    half_length: float = 0.5
-    force: float = 10.0
-    time_step: float = 0.02
-    largest_angle: float = 12 * math.pi / 180
-    largest_offset: float = 2.4
-    max_steps_in_episode: int = 200
+    gravity: Number = 9.8
+    cart_mass: Positive = 1.0
+    pole_mass: Positive = 0.1
+    half_length: Positive = 0.5
+    force: Number = 10.0
+    time_step: Positive = 0.02
+    largest_angle: Positive = 12 * math.pi / 180
+    largest_offset: Positive = 2.4
+    max_steps_in_episode: Count = 200
 
 
 @struct.dataclass
@@ -78,6 +79,10 @@ class StatelessCartPole:
     def default_params(self) -> CartPoleParams:
         """Episodes of 200 steps."""
         return CartPoleParams()
+
+    def check(self, params: CartPoleParams) -> None:
+        """Raises ValueError, on the host, for what cannot be meant."""
+        ranges.check(params)
 
     def action_space(self, params: CartPoleParams | None = None) -> spaces.Discrete:
         """Left and right."""

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,12 @@ import numpy as np
 from flax import struct
 
 from envs.wrappers.base import Wrapped, Wrapper, WrapperParams, append_features, append_space
+from purerl import ranges
+from purerl.ranges import CountOrZero, Number, Range
 from purerl.spaces import fit_action
 from purerl.types import PyTree
+
+Gain = Annotated[float, Range(1.0)]
 
 
 @struct.dataclass
@@ -22,14 +26,14 @@ class HiddenDynamicsParams(WrapperParams):
         inner: parameters of the environment.
         max_rotation: largest angle, in radians, by which pairs of numbers of an action are turned, one way or
             the other; of discrete actions, any value above 0 lets their numbering begin anywhere.
-        max_gain: largest factor by which actions are scaled, or divided, at least 1; not for discrete ones.
+        max_gain: largest factor by which actions are scaled, or divided; not for discrete ones.
         max_delay: most steps by which actions are late, at most that of the wrapper.
     """
 
     inner: PyTree
-    max_rotation: float = math.pi / 2
-    max_gain: float = 1.5
-    max_delay: int = 2
+    max_rotation: Number = math.pi / 2
+    max_gain: Gain = 1.5
+    max_delay: CountOrZero = 2
 
 
 @struct.dataclass
@@ -61,7 +65,7 @@ class HiddenDynamics(Wrapper):
         max_delay: most steps by which actions may be late; it decides shapes.
     """
 
-    max_delay: int = 2
+    max_delay: CountOrZero = 2
 
     @property
     def default_params(self) -> HiddenDynamicsParams:
@@ -70,9 +74,9 @@ class HiddenDynamics(Wrapper):
 
     def check(self, params: HiddenDynamicsParams) -> None:
         """Raises ValueError, on the host, for what cannot be meant."""
-        if params.max_gain < 1:
-            raise ValueError(f"max_gain = {params.max_gain} must be at least 1")
-        if not 0 <= params.max_delay <= self.max_delay:
+        ranges.check(self)
+        ranges.check(params)
+        if params.max_delay > self.max_delay:
             raise ValueError(f"max_delay = {params.max_delay} must lie between 0 and {self.max_delay}")
 
     def shown_space(self, params: HiddenDynamicsParams) -> Any:

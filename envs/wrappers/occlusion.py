@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from envs.wrappers.base import Wrapped, Wrapper, WrapperParams, append_features, append_space
+from purerl import ranges
+from purerl.ranges import Count, Share
 from purerl.types import PyTree
 
 
@@ -18,13 +20,13 @@ class OcclusionParams(WrapperParams):
 
     Attributes:
         inner: parameters of the environment.
-        share: share of steps in which something is not seen, p in [0, 1].
-        length: steps for which it stays so, L at least 1.
+        share: share of steps in which something is not seen, p.
+        length: steps for which it stays so, L.
     """
 
     inner: PyTree
-    share: float = 0.5
-    length: int = 5
+    share: Share = 0.5
+    length: Count = 5
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,7 @@ class Occlusion(Wrapper):
 
     def check(self, params: OcclusionParams) -> None:
         """Raises ValueError, on the host, for what cannot be meant."""
-        if not 0 <= params.share <= 1:
-            raise ValueError(f"share = {params.share} must lie between 0 and 1")
-        if params.length < 1:
-            raise ValueError(f"length = {params.length} must be at least 1")
+        ranges.check(params)
 
     def shown_space(self, params: OcclusionParams) -> Any:
         """The environment's; of an array with one number more."""

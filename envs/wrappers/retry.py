@@ -1,7 +1,7 @@
 """Hard tasks and retries: nothing succeeds before a hidden condition is found by trying."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,11 @@ import numpy as np
 from flax import struct
 
 from envs.wrappers.base import Wrapped, Wrapper, WrapperParams, append_features, append_space, observer
-from purerl import spaces
+from purerl import ranges, spaces
+from purerl.ranges import MOST_INT32, Number, Range
 from purerl.types import PyTree
+
+Ways = Annotated[int, Range(2, MOST_INT32, whole=True)]
 
 
 @struct.dataclass
@@ -23,7 +26,7 @@ class RetryParams(WrapperParams):
     """
 
     inner: PyTree
-    threshold: float = 0.0
+    threshold: Number = 0.0
 
 
 @struct.dataclass
@@ -56,7 +59,7 @@ class Retry(Wrapper):
         num_ways: K.
     """
 
-    num_ways: int = 4
+    num_ways: Ways = 4
 
     @property
     def num_actions(self) -> int:
@@ -71,8 +74,8 @@ class Retry(Wrapper):
 
     def check(self, params: RetryParams) -> None:
         """Raises ValueError, on the host, for what cannot be meant."""
-        if self.num_ways < 2:
-            raise ValueError(f"num_ways = {self.num_ways} must be at least 2")
+        ranges.check(self)
+        ranges.check(params)
 
     def action_space(self, params: RetryParams) -> Any:
         """The environment's, with the ways."""

@@ -46,7 +46,7 @@ class GRPOConfig(OnPolicyConfig):
     num_epochs: Count = static(default=4)
     num_minibatches: Count = static(default=8)
     normalize_rewards: bool = static(default=True)
-    group_size: Annotated[int, Range(2, MOST_INT32)] = static(default=8)
+    group_size: Annotated[int, Range(2, MOST_INT32, whole=True)] = static(default=8)
     """Environments that start from the same level and are compared with each other; divides num_envs."""
     clip: Positive = 0.2
     """How far the probability ratio may move in one update."""

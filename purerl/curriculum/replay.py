@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from purerl.curriculum.book import Book, no_evidence, promotions, replay_weights, sample, update_scores
-from purerl.curriculum.options import CurriculumOptions, num_candidates
+from purerl.curriculum.options import CurriculumOptions, check_pool, num_candidates
 from purerl.curriculum.outcome import LevelOutcome, level_outcome
 from purerl.curriculum.pools import describe_draws, mean_of, quantile_metrics
 from purerl.curriculum.scores import VALUE_SCORES
@@ -105,6 +105,7 @@ def make_replay(levels: Levels, options: CurriculumOptions) -> Curriculum:
         return jax.vmap(levels.observe, (0, None))(env_state, params), env_state, book
 
     def init(key: jax.Array, params: PyTree, num_levels: int) -> ReplayState:
+        check_pool(options, num_levels)
         level_key, draw_key = jax.random.split(key)
         num_members = num_levels - num_candidates(options, num_levels)
         observation, env_state, book = describe_rows(fresh(level_key, params, num_levels), params)

@@ -1,7 +1,7 @@
 """Values that no program and no file system takes, refused by the name of their option.
 
-Programs compute with int32 and float32: a larger number would wrap around or become infinite in silence. What
-an option means by its numbers is checked where it is used; this is what holds for all of them.
+Programs compute with int32 and float32: a larger number would wrap around or become infinite in silence.
+Ranges stand beside the types of options (`purerl.ranges`); here they are refused by the name of the option.
 """
 
 import dataclasses
@@ -9,12 +9,11 @@ import math
 import os
 import typing
 from collections.abc import Hashable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from purerl.host.errors import UserError
-from purerl.ranges import INT32, Range
+from purerl.ranges import INT32, Range, ranges_of
 
 _LARGEST = (2 - 2.0**-23) * 2.0**127
 _SMALLEST = 2.0**-126
@@ -28,33 +27,31 @@ def check(options: Any) -> None:
     Raises:
         UserError: names the option, its value and its range.
     """
-    for name, value, markers in values_of(options):
+    for name, value, allowed in values_of(options):
         option = "--" + name.replace("_", "-")
         if isinstance(value, bool):
             continue
-        if isinstance(value, int):
-            _check_whole(option, value, markers)
-        elif isinstance(value, float):
-            _check_number(option, value, markers)
+        if isinstance(value, int | float):
+            _check_number(option, value, allowed)
         elif isinstance(value, Path):
             check_path(option, value)
         elif isinstance(value, str):
             _check_text(option, value)
 
 
-def values_of(options: Any, prefix: str = "") -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
-    """Each value by the name of its option, "ppo.gamma", with what the option says of it.
+def values_of(options: Any, prefix: str = "") -> Iterator[tuple[str, Any, Range | None]]:
+    """Each value by the name of its option, "ppo.gamma", with the range that the option names.
 
     Items of tuples and dictionaries come one by one, under the name of their option.
     """
-    markers = _markers(typing.cast(Hashable, type(options)))
+    allowed = ranges_of(typing.cast(Hashable, type(options)))
     for field in dataclasses.fields(options):
         name = prefix + field.name
         value = getattr(options, field.name)
         if dataclasses.is_dataclass(value):
             yield from values_of(value, f"{name}.")
         else:
-            yield from ((name, item, markers[field.name]) for item in _items(value))
+            yield from ((name, item, allowed.get(field.name)) for item in _items(value))
 
 
 def _items(value: Any) -> Iterator[Any]:
@@ -68,38 +65,19 @@ def _items(value: Any) -> Iterator[Any]:
         yield value
 
 
-@cache
-def _markers(options_class: Hashable) -> dict[str, tuple[Any, ...]]:
-    hints = typing.get_type_hints(options_class, include_extras=True)
-    return {name: tuple(_said(hint)) for name, hint in hints.items()}
-
-
-def _said(hint: Any) -> Iterator[Any]:
-    """What stands beside the type, and beside the types within it."""
-    yield from getattr(hint, "__metadata__", ())
-    for inner in typing.get_args(hint):
-        yield from _said(inner)
-
-
-def _check_whole(option: str, value: int, markers: tuple[Any, ...]) -> None:
-    allowed = next((marker for marker in markers if isinstance(marker, Range)), INT32)
+def _check_number(option: str, value: float, named: Range | None) -> None:
+    allowed = named or (INT32 if isinstance(value, int) else Range())
+    if isinstance(value, float) and not math.isfinite(value) and not allowed.holds(value):
+        or_inf = " or inf" * allowed.may_be_infinite
+        raise UserError(f"{option} is {value}; it must be a finite number{or_inf}")
     if not allowed.holds(value):
-        bound = f"at least {allowed.least}" if value < allowed.least else f"at most {allowed.most}"
-        raise UserError(f"{option} is {shown(value)}; it must be {bound}")
-
-
-def _check_number(option: str, value: float, markers: tuple[Any, ...]) -> None:
-    allowed = next((marker for marker in markers if isinstance(marker, Range)), Range())
-    if value == math.inf and allowed.may_be_infinite:
+        raise UserError(f"{option} is {shown(value)}; it must be {allowed.wanted(value)}")
+    if value == math.inf:
         return
-    if not math.isfinite(value):
-        raise UserError(
-            f"{option} is {value}; it must be a finite number{' or inf' * allowed.may_be_infinite}"
-        )
-    if not allowed.holds(value):
-        raise UserError(f"{option} is {value}; it must be {allowed.words()}")
     if abs(value) > _LARGEST:
-        raise UserError(f"{option} is {value}; it must be at most {_LARGEST:.3g} in magnitude, as float32 is")
+        raise UserError(
+            f"{option} is {shown(value)}; it must be at most {_LARGEST:.3g} in magnitude, as float32 is"
+        )
     if 0 < abs(value) < _SMALLEST:
         raise UserError(
             f"{option} is {value}; it must be 0, or at least {_SMALLEST:.3g} in magnitude, as float32 is"

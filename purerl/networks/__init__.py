@@ -6,7 +6,6 @@ from purerl.networks.actor_critic import (
     NetworkConfig,
     NetworkName,
     SetNetworkName,
-    check_network,
     make_actor_critic,
 )
 from purerl.networks.memory import MemoryConfig, MemoryName
@@ -24,7 +23,6 @@ __all__ = [
     "QNetwork",
     "QNetworkConfig",
     "SetNetworkName",
-    "check_network",
     "make_actor_critic",
     "make_memory_actor_critic",
     "make_q_network",

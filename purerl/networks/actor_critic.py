@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from purerl import ranges
 from purerl.networks.encoders import DeepSetsEncoder, MLPEncoder, SetAttentionEncoder
 from purerl.networks.grids import (
     AGENT_CHANNEL,
@@ -21,6 +22,7 @@ from purerl.networks.grids import (
 )
 from purerl.networks.images import ImageEncoder
 from purerl.networks.layers import MLP, Dense
+from purerl.ranges import Count, CountOrZero, Positive
 from purerl.spaces import TwoViews
 from purerl.types import PyTree, Views
 
@@ -36,44 +38,44 @@ NetworkName = Literal["attention", "deepsets", "mlp", "cnn", "recurrent", "image
 class NetworkConfig:
     """Shape of the actor and the critic; every field changes the compiled program."""
 
-    width: int = struct.field(pytree_node=False, default=32)
+    width: Count = struct.field(pytree_node=False, default=32)
     """Width of the embeddings (attention, deepsets), of each hidden layer (mlp) or of what is read from the
     grid or picture (cnn, recurrent, image)."""
-    num_heads: int = struct.field(pytree_node=False, default=4)
+    num_heads: Count = struct.field(pytree_node=False, default=4)
     """Attention heads; must divide the width."""
-    num_self_layers: int = struct.field(pytree_node=False, default=0)
+    num_self_layers: CountOrZero = struct.field(pytree_node=False, default=0)
     """Self-attention layers among the tokens; the cost is quadratic in the number of tokens."""
-    num_summary_layers: int = struct.field(pytree_node=False, default=2)
+    num_summary_layers: CountOrZero = struct.field(pytree_node=False, default=2)
     """Layers in which a summary attends to the tokens; the cost is linear in the number of tokens."""
-    feed_forward: int = struct.field(pytree_node=False, default=64)
+    feed_forward: Count = struct.field(pytree_node=False, default=64)
     """Hidden width of the feed-forward sub-layers."""
     normalization: Literal["pre", "post", "none"] = struct.field(pytree_node=False, default="pre")
     """Where attention normalizes features: what enters a residual branch, the sum after it, or nowhere."""
     residual_start: Literal["depth", "one", "zero"] = struct.field(pytree_node=False, default="depth")
     """How large residual branches of attention are at the start: 1 / sqrt(2 layers), 1 or 0."""
-    num_layers: int = struct.field(pytree_node=False, default=2)
+    num_layers: Count = struct.field(pytree_node=False, default=2)
     """Hidden layers of the mlp network."""
-    channels: int = struct.field(pytree_node=False, default=16)
+    channels: Count = struct.field(pytree_node=False, default=16)
     """Features of each cell (cnn, recurrent) or pixel (image)."""
-    num_blocks: int = struct.field(pytree_node=False, default=4)
+    num_blocks: Count = struct.field(pytree_node=False, default=4)
     """Residual blocks of two convolutions (cnn); information travels two cells in each."""
     recurrence: Recurrence = struct.field(pytree_node=False, default="propagate")
     """What is iterated (recurrent): the spread of values from cell to cell, or a convolution."""
-    num_maps: int = struct.field(pytree_node=False, default=0)
+    num_maps: CountOrZero = struct.field(pytree_node=False, default=0)
     """Maps of values that spread (recurrent, propagate); 0 for one a plane of the grid."""
-    num_iterations: int = struct.field(pytree_node=False, default=0)
+    num_iterations: CountOrZero = struct.field(pytree_node=False, default=0)
     """Iterations, each carries information one cell further (recurrent); 0 for half the number of cells. The
     parameters do not depend on it."""
     readout: Readout = struct.field(pytree_node=False, default="agent")
     """Where features are read (cnn, and recurrent with convolve): at the agent's cell, with the mean and
     maximum of all cells, which fits any size of grid; or everywhere."""
-    head_width: int = struct.field(pytree_node=False, default=64)
+    head_width: CountOrZero = struct.field(pytree_node=False, default=64)
     """Hidden width of the policy head and of the value head; 0 for linear heads."""
     activation: Literal["relu", "gelu", "tanh", "silu"] = struct.field(pytree_node=False, default="relu")
     """Activation function."""
     shared_encoder: bool = struct.field(pytree_node=False, default=True)
     """Whether actor and critic share one encoder."""
-    initial_std: float = struct.field(pytree_node=False, default=0.6)
+    initial_std: Positive = struct.field(pytree_node=False, default=0.6)
     """Standard deviation of a continuous policy at the start, in units of the action."""
 
 
@@ -228,8 +230,8 @@ def make_actor_critic(
         config: sizes; the defaults of `NetworkConfig` where absent.
 
     Raises:
-        ValueError: where heads do not divide the width, tokens or a grid are needed and not observed, or a
-            critic that sees more than the policy is to share its encoder.
+        ValueError: where a size is out of its range, heads do not divide the width, tokens or a grid are
+            needed and not observed, or a critic that sees more than the policy is to share its encoder.
     """
     config = config or NetworkConfig()
     check_network(env, params, name, config)
@@ -241,14 +243,7 @@ def make_actor_critic(
 
 def check_network(env: Any, params: Any, name: NetworkName, config: NetworkConfig) -> None:
     """Raises ValueError, with one line that names the remedy, where a network cannot be built."""
-    for field in ("width", "num_heads", "feed_forward", "num_layers", "channels", "num_blocks"):
-        if getattr(config, field) < 1:
-            raise ValueError(f"{field} = {getattr(config, field)} must be at least 1")
-    for field in ("head_width", "num_iterations", "num_maps", "num_self_layers", "num_summary_layers"):
-        if getattr(config, field) < 0:
-            raise ValueError(f"{field} = {getattr(config, field)} must be 0 or more")
-    if config.initial_std <= 0:
-        raise ValueError(f"initial_std = {config.initial_std} must be above 0")
+    ranges.check(config)
     if name == "attention" and config.width % config.num_heads:
         raise ValueError(f"num_heads = {config.num_heads} does not divide width = {config.width}")
     if name == "attention" and config.num_self_layers + config.num_summary_layers < 1:

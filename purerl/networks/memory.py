@@ -11,14 +11,18 @@ Leaves of a carry are [B, ...], as the state of a run holds them; `initial(B)` r
 Axes: W width, T time, B samples, M past steps, H heads, D width of a head.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from flax import struct
 
+from purerl import ranges
 from purerl.networks.memory_linear import LinearRecurrentUnits
 from purerl.networks.memory_recurrent import GRU, LSTM
 from purerl.networks.memory_transformer import GatedTransformerXL
+from purerl.ranges import Count, Number, Range
 
+Radius = Annotated[float, Range(0.0, below=1.0)]
+"""Magnitude of an eigenvalue: at 1, what is remembered would never fade."""
 MemoryName = Literal["none", "gru", "lstm", "transformer", "lru"]
 """Kinds of memory; "none" is a network that sees the present alone."""
 
@@ -27,26 +31,31 @@ MemoryName = Literal["none", "gru", "lstm", "transformer", "lru"]
 class MemoryConfig:
     """Shape of the memory; every field changes the compiled program."""
 
-    width: int = struct.field(pytree_node=False, default=64)
+    width: Count = struct.field(pytree_node=False, default=64)
     """Width of what is remembered, and of what comes out."""
-    num_layers: int = struct.field(pytree_node=False, default=2)
+    num_layers: Count = struct.field(pytree_node=False, default=2)
     """Layers (transformer, lru)."""
-    num_heads: int = struct.field(pytree_node=False, default=4)
+    num_heads: Count = struct.field(pytree_node=False, default=4)
     """Attention heads (transformer); must divide the width."""
-    length: int = struct.field(pytree_node=False, default=32)
+    length: Count = struct.field(pytree_node=False, default=32)
     """Past steps that each layer attends to (transformer); through its layers information comes farther."""
-    feed_forward: int = struct.field(pytree_node=False, default=128)
+    feed_forward: Count = struct.field(pytree_node=False, default=128)
     """Hidden width of the feed-forward sub-layers (transformer)."""
-    gate_bias: float = struct.field(pytree_node=False, default=2.0)
+    gate_bias: Number = struct.field(pytree_node=False, default=2.0)
     """How far the gates are closed at the start (transformer): above 0, a layer begins near the identity."""
-    min_radius: float = struct.field(pytree_node=False, default=0.9)
+    min_radius: Radius = struct.field(pytree_node=False, default=0.9)
     """Smallest magnitude of an eigenvalue at the start (lru); it fades over 1 / (1 - magnitude) steps."""
-    max_radius: float = struct.field(pytree_node=False, default=0.999)
+    max_radius: Radius = struct.field(pytree_node=False, default=0.999)
     """Largest magnitude of an eigenvalue at the start (lru)."""
 
 
 def make_memory(name: MemoryName, config: MemoryConfig) -> Any:
-    """The module that `--memory` names; not for "none"."""
+    """The module that `--memory` names; not for "none".
+
+    Raises:
+        ValueError: one line that names the remedy, where a memory cannot be built.
+    """
+    check_memory(name, config)
     if name == "gru":
         return GRU(config.width)
     if name == "lstm":
@@ -65,13 +74,8 @@ def make_memory(name: MemoryName, config: MemoryConfig) -> Any:
 
 def check_memory(name: MemoryName, config: MemoryConfig) -> None:
     """Raises ValueError, with one line that names the remedy, where a memory cannot be built."""
-    for field in ("width", "num_layers", "num_heads", "length", "feed_forward"):
-        if getattr(config, field) < 1:
-            raise ValueError(f"memory {field} = {getattr(config, field)} must be at least 1")
+    ranges.check(config, "memory ")
     if name == "transformer" and config.width % config.num_heads:
         raise ValueError(f"memory num_heads = {config.num_heads} does not divide width = {config.width}")
-    if not 0 <= config.min_radius < config.max_radius < 1:
-        raise ValueError(
-            f"min_radius = {config.min_radius} and max_radius = {config.max_radius} must rise, "
-            "from 0 to below 1"
-        )
+    if config.min_radius >= config.max_radius:
+        raise ValueError(f"min_radius = {config.min_radius} must be below max_radius = {config.max_radius}")

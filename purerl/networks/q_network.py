@@ -10,6 +10,7 @@ from purerl.networks.actor_critic import NetworkConfig, NetworkName, check_netwo
 from purerl.networks.encoders import MLPEncoder
 from purerl.networks.images import ImageEncoder
 from purerl.networks.layers import MLP, Dense
+from purerl.ranges import Count, CountOrZero
 from purerl.types import PyTree
 
 
@@ -17,12 +18,12 @@ from purerl.types import PyTree
 class QNetworkConfig(NetworkConfig):
     """Shape of a network of action values; every field changes the compiled program."""
 
-    width: int = struct.field(pytree_node=False, default=120)
+    width: Count = struct.field(pytree_node=False, default=120)
     """Width of the embeddings (attention, deepsets), of each hidden layer (mlp) or of what is read from the
     grid or picture (cnn, recurrent, image)."""
-    num_layers: int = struct.field(pytree_node=False, default=1)
+    num_layers: Count = struct.field(pytree_node=False, default=1)
     """Hidden layers of the mlp network, before that of the head."""
-    head_width: int = struct.field(pytree_node=False, default=84)
+    head_width: CountOrZero = struct.field(pytree_node=False, default=84)
     """Hidden width of the head; 0 for a linear head."""
     dueling: bool = struct.field(pytree_node=False, default=False)
     """Values and advantages from heads of their own, added up."""

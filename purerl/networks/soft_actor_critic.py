@@ -13,6 +13,7 @@ from purerl.functional.distributions import TanhNormal
 from purerl.networks.actor_critic import NetworkConfig, NetworkName, check_network, make_encoder
 from purerl.networks.encoders import flatten_observation
 from purerl.networks.layers import MLP, Dense
+from purerl.ranges import Count
 from purerl.types import PyTree
 
 
@@ -26,7 +27,7 @@ class SoftNetworkConfig(NetworkConfig):
     layer_norm: bool = struct.field(pytree_node=False, default=False)
     """Normalize each hidden layer of the critics' heads before its activation; keeps values from running off
     where many gradient steps are taken for each step of the environment."""
-    num_critics: int = struct.field(pytree_node=False, default=2)
+    num_critics: Count = struct.field(pytree_node=False, default=2)
     """Heads of the critic; targets are the least of their values."""
 
 
@@ -146,8 +147,6 @@ def make_soft_actor_critic(
     """
     config = config or SoftNetworkConfig()
     check_network(env, params, name, config)
-    if config.num_critics < 1:
-        raise ValueError(f"num_critics = {config.num_critics} must be at least 1")
     if name != "mlp" and not config.head_width:
         raise ValueError("head_width = 0 leaves critics no layer to join action and features in; try 64")
     space = env.action_space(params)

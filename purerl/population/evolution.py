@@ -14,14 +14,14 @@ chance alone moves nothing on average.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from purerl.functional.metrics import Packed, pack, unpack
-from purerl.ranges import Runs, Seed
+from purerl.ranges import MOST_RUNS, Count, PositiveShare, Range, RunsOrZero, ScoreEpisodes, Seed, Share
 from purerl.sweep.space import LogUniform, Uniform
 from purerl.types import Mean, PyTree, TrainState
 
@@ -34,24 +34,24 @@ _REMEMBERED = 1e-6
 class PopulationOptions:
     """How a population is trained."""
 
-    num_members: Runs = 16
+    num_members: Annotated[int, Range(2, MOST_RUNS, whole=True)] = 16
     """Members that train side by side."""
-    exploit_every: int = 5
+    exploit_every: Count = 5
     """Chunks between two selections; a run has about fifty chunks."""
-    truncation: float = 0.2
-    """Share of the members that is replaced, and share that they copy from, in (0, 0.5]."""
-    factor: float = 0.8
-    """Factor, or its inverse, of a change in a logarithmic range, in (0, 1)."""
-    step: float = 0.1
-    """Share of the range of a change in a linear range, in (0, 1]."""
-    resample: float = 0.0
-    """Probability that a copy draws a hyperparameter afresh instead, in [0, 1]."""
+    truncation: Annotated[float, Range(above=0.0, most=0.5)] = 0.2
+    """Share of the members that is replaced, and share that they copy from."""
+    factor: Annotated[float, Range(above=0.0, below=1.0)] = 0.8
+    """Factor, or its inverse, of a change in a logarithmic range."""
+    step: PositiveShare = 0.1
+    """Share of the range of a change in a linear range."""
+    resample: Share = 0.0
+    """Probability that a copy draws a hyperparameter afresh instead."""
     sample_seed: Seed = 0
     """Seed of the first hyperparameters, and of selection; those of training are --seed and those that
     follow it."""
-    width: Runs = 0
+    width: RunsOrZero = 0
     """Runs that are computed side by side; 0 measures what is fastest here."""
-    score_episodes: int = 20
+    score_episodes: ScoreEpisodes = 20
     """Episodes of the greedy policy that members are ranked by at each selection, and five times as many at
     the end; 0: returns of training since the last selection instead."""
 

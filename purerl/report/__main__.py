@@ -12,6 +12,7 @@ from typing import Annotated
 
 import tyro
 
+from purerl.ranges import Number
 from purerl.report.comparing import ScoredBy
 from purerl.report.page import write_report
 from purerl.report.plain_files import printable
@@ -28,7 +29,7 @@ class Request:
     """Where the page and its pictures go."""
     metric: str | None = None
     """What runs are compared by; the share of solved episodes where there is one, or the return."""
-    threshold: float | None = None
+    threshold: Number | None = None
     """What "time to threshold" means, in units of the metric; nine tenths of the way from the lowest to the
     highest mean."""
     scores: ScoredBy = "evaluation"

@@ -20,7 +20,6 @@ def build_experiment(build: Callable[[Any], Experiment], config: RunOptions) -> 
     Raises:
         UserError: it cannot be run; one line that names the option, its value and its range.
     """
-    limits.check(config)
     check_options(config)
     try:
         experiment = build(config)

@@ -10,9 +10,10 @@ import tyro
 from rich.console import Console
 
 from purerl.compile.placement import Shard
+from purerl.host import limits
 from purerl.host.errors import UserError
 from purerl.host.hosts import Processes
-from purerl.ranges import MOST_STEPS, Range, Runs, Seed
+from purerl.ranges import MOST_STEPS, Count, CountOrZero, Range, Runs, Seed
 from purerl.types import Algorithm, PyTree, TrainState
 
 
@@ -32,7 +33,7 @@ Steps = Annotated[
         is_instance=lambda value: isinstance(value, int),
         str_from_instance=lambda value: [str(value)],
     ),
-    Range(1, MOST_STEPS),
+    Range(1, MOST_STEPS, whole=True),
 ]
 """A whole number that may be written as 2e6 or 2_000_000 on the command line."""
 
@@ -51,9 +52,9 @@ class RunOptions:
     """Where the run is kept; must be new or empty. By default runs/NAME-DATE-seedSEED."""
     track: Literal["none", "wandb", "tensorboard"] = "none"
     """Where metrics go besides metrics.jsonl; wandb stays offline without an API key."""
-    checkpoint_every_chunks: int = 0
+    checkpoint_every_chunks: CountOrZero = 0
     """Chunks between two checkpoints; 0 means ten checkpoints a run."""
-    keep_checkpoints: int = 2
+    keep_checkpoints: Count = 2
     """How many checkpoints stay on disk."""
     keep_best: bool = False
     """Keep the checkpoint with the highest training return as well (--checkpoint best)."""
@@ -61,7 +62,7 @@ class RunOptions:
     """Leave a seed that became NaN behind and train the others to the end."""
     shard: Shard = "environments"
     """What devices share: the environments of every seed, or the seeds, whole."""
-    devices: int = 0
+    devices: CountOrZero = 0
     """How many devices of this machine to use; 0 for as many as pay beside what else is running. It changes
     rounding, but not what is drawn."""
     processes: Processes = "auto"
@@ -130,23 +131,12 @@ class Session(NamedTuple):
 
 
 def check_options(options: RunOptions) -> None:
-    """Refuse run options that cannot be meant.
+    """Refuse options out of their range, and seeds that run together but end beyond the largest.
 
     Raises:
         UserError: names the option, its value and its range.
     """
-    smallest = {
-        "seed": 0,
-        "num_seeds": 1,
-        "total_steps": 1,
-        "devices": 0,
-        "checkpoint_every_chunks": 0,
-        "keep_checkpoints": 1,
-    }
-    for name, least in smallest.items():
-        value = getattr(options, name)
-        if value < least:
-            raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at least {least}")
+    limits.check(options)
     check_seeds(options.seed, options.num_seeds, "--num-seeds")
 
 

@@ -6,17 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from purerl.host.errors import UserError
 from purerl.run.experiment import Session
 from purerl.types import PyTree
-
-_MOST_EPISODES = 1_000_000
-
-
-def check_episodes(num_episodes: int) -> None:
-    """Raises UserError where runs cannot be scored by so many episodes."""
-    if not 0 <= num_episodes <= _MOST_EPISODES:
-        raise UserError(f"--score-episodes is {num_episodes}; it must be from 0 to {_MOST_EPISODES}")
 
 
 def score_members(

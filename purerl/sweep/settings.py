@@ -12,7 +12,7 @@ import numpy as np
 
 from purerl.compile.program import Members, name_of
 from purerl.host.errors import UserError, one_line
-from purerl.ranges import Runs, Seed
+from purerl.ranges import RunsOrZero, ScoreEpisodes, Seed
 from purerl.run import arguments
 from purerl.run.building import build_experiment
 from purerl.run.experiment import Experiment, RunOptions
@@ -29,18 +29,18 @@ _COMMON = {field.name for field in dataclasses.fields(RunOptions)} | {"resume", 
 class SweepOptions:
     """How a sweep is made."""
 
-    num_members: Runs = 0
+    num_members: RunsOrZero = 0
     """How many settings to draw; a grid has as many as it has points."""
     sampler: SamplerName = "auto"
     """How settings are drawn: every point of the grid, at random, or evenly by a Sobol sequence; auto takes
     the grid where every option has points and no number of members is given, else Sobol."""
     sample_seed: Seed = 0
     """Seed of the settings that are drawn; those of training are --seed and those that follow it."""
-    width: Runs = 0
+    width: RunsOrZero = 0
     """Runs that are computed side by side; 0 measures what is fastest here."""
-    group_size: Runs = 0
+    group_size: RunsOrZero = 0
     """Members that are in memory together; 0 for as many as fit."""
-    score_episodes: int = 100
+    score_episodes: ScoreEpisodes = 100
     """Episodes of the greedy policy that each run is scored by at its end; 0: returns of training instead."""
 
 

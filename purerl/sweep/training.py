@@ -25,7 +25,6 @@ from purerl.sweep import results
 from purerl.sweep.groups import Group, train_group
 from purerl.sweep.probe import Width, interruptible, measure_width, members_in_memory
 from purerl.sweep.reached import check_swept
-from purerl.sweep.scoring import check_episodes
 from purerl.sweep.settings import (
     Build,
     Member,
@@ -92,9 +91,7 @@ def sweep(
     """
     options = options or SweepOptions()
     limits.check(options)
-    limits.check(config)
     check_options(config)
-    check_episodes(options.score_episodes)
     known = typed(space, type(config))
     if not known:
         raise UserError("there is nothing to sweep; say what, as --sweep.ppo.gamma 0.9,0.99")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import struct
 
-from purerl.curriculum import CurriculumOptions, check_curriculum, make_curriculum
+from purerl.curriculum import CurriculumOptions, make_curriculum
 from purerl.curriculum.book import no_evidence
 from purerl.types import Levels
 
@@ -54,8 +54,7 @@ def played(num_levels, episodes=0.0, solved=0.0, advantage=0.0):
 
 def start(**options):
     options = CurriculumOptions(**options)
-    check_curriculum(options, LEVELS, COUNT)
-    curriculum = make_curriculum(LEVELS, options)
+    curriculum = make_curriculum(LEVELS, options, COUNT)
     return jax.jit(curriculum.refresh), curriculum.init(jax.random.key(0), None, COUNT)
 
 
@@ -181,8 +180,7 @@ def test_no_candidate_waits_for_ever_where_replay_leaves_few_places():
 )
 def test_the_smallest_pools_work(name, count):
     options = CurriculumOptions(name=name, candidate_share=0.5, window=1)
-    check_curriculum(options, LEVELS, count)
-    curriculum = make_curriculum(LEVELS, options)
+    curriculum = make_curriculum(LEVELS, options, count)
     state, refresh = curriculum.init(jax.random.key(0), None, count), jax.jit(curriculum.refresh)
     seen, slots = set(), set()
     for index in range(8):
@@ -250,10 +248,17 @@ def test_changing_the_curriculum_changes_what_resets_draw():
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(options, message):
     with pytest.raises(ValueError, match=message) as caught:
-        check_curriculum(CurriculumOptions(**options), LEVELS, COUNT)
+        make_curriculum(LEVELS, CurriculumOptions(**options), COUNT)
     assert "\n" not in str(caught.value)
 
 
 def test_accel_needs_levels_that_can_be_mutated():
     with pytest.raises(ValueError, match="use 'plr' here"):
-        check_curriculum(CurriculumOptions(name="accel"), LEVELS._replace(mutate=None), COUNT)
+        make_curriculum(LEVELS._replace(mutate=None), CurriculumOptions(name="accel"))
+
+
+def test_a_pool_without_a_place_for_candidates_is_refused_when_it_is_made():
+    # a quarter of one level is none
+    curriculum = make_curriculum(LEVELS, CurriculumOptions(name="plr"))
+    with pytest.raises(ValueError, match="leaves 0 of 1 levels to candidates"):
+        curriculum.init(jax.random.key(0), None, 1)

@@ -60,7 +60,7 @@ def test_a_run_leaves_what_it_promises(tmp_path, capsys, monkeypatch):
         (["--env.num-pellets", "32", "--env.pellet-size", "0.1"], "pellet_size"),
         (["--env.gaze-source", "1", "1", "0", "0"], "gaze_source"),
         (["--env.gaze-source", "0", "0", "0", "1"], "let the fourth probability be 0"),
-        (["--env.gaze-presence", "2"], "--env.gaze-presence is 2; it must be"),
+        (["--env.gaze-presence", "2"], "--env.gaze-presence is 2.0; it must be between 0 and 1"),
         (["--net.num-heads=5"], "--net.num-heads 5 does not divide --net.width 32"),
         (["--eval-episodes=0"], "--eval-episodes is 0; it must be at least 1"),
         (["--protocol=nothing"], "--protocol takes mixture"),

@@ -30,7 +30,10 @@ def test_a_critic_may_see_what_a_wrapper_hides_and_needs_an_encoder_of_its_own()
     [
         ({"privileged_critic": True}, "nothing of RepeatPrevious is hidden"),
         ({"numbers": {"lag": 3}}, "'lag' is no number of RepeatPrevious; there are max_steps_in_episode"),
-        ({"env": "Bikkle-v0", "numbers": {"gaze_presence": 2.0}}, "gaze_presence = 2 must be >= 0 and <= 1"),
+        (
+            {"env": "Bikkle-v0", "numbers": {"gaze_presence": 2.0}},
+            "gaze_presence = 2.0 must lie between 0 and 1",
+        ),
         ({"env": "Bikkle-v0", "numbers": {"gaze_source": 1.0}}, "'gaze_source' is no number"),
     ],
 )

@@ -290,8 +290,8 @@ def test_values_that_spread_learn_the_way_to_the_goal_in_mazes_they_have_not_see
         ("attention", (9, 9, 3), NetworkConfig(), "needs observations made of tokens"),
         ("cnn", (9, 9, 3), NetworkConfig(channels=0), "channels = 0 must be at least 1"),
         ("cnn", (9, 9, 3), NetworkConfig(num_blocks=0), "num_blocks = 0 must be at least 1"),
-        ("recurrent", (9, 9, 3), NetworkConfig(num_maps=-1), "num_maps = -1 must be 0 or more"),
-        ("recurrent", (9, 9, 3), NetworkConfig(num_iterations=-1), "num_iterations = -1 must be 0 or more"),
+        ("recurrent", (9, 9, 3), NetworkConfig(num_maps=-1), "num_maps = -1 must be at least 0"),
+        ("recurrent", (9, 9, 3), NetworkConfig(num_iterations=-1), "num_iterations = -1 must be at least 0"),
     ],
 )
 def test_what_cannot_be_built_is_refused_in_one_line(name, shape, config, message):

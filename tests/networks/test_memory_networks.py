@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from purerl.networks.memory import MemoryConfig, check_memory, make_memory
+from purerl.networks.memory import MemoryConfig, make_memory
 from purerl.networks.memory_attention import attend_to_past, to_distance_order, to_key_order
 from purerl.networks.memory_linear import linear_recurrence
 from purerl.networks.memory_transformer import episode_ages
@@ -159,9 +159,10 @@ def test_a_linear_recurrence_is_solved_as_a_loop_would():
     [
         ({"num_heads": 3}, "num_heads = 3 does not divide width = 8"),
         ({"length": 0}, "memory length = 0 must be at least 1"),
-        ({"max_radius": 1.0}, "max_radius = 1.0 must rise"),
+        ({"max_radius": 1.0}, "max_radius = 1.0 must be at least 0 and below 1"),
+        ({"min_radius": 0.999}, "min_radius = 0.999 must be below max_radius = 0.999"),
     ],
 )
 def test_memories_that_cannot_be_built_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        check_memory("transformer", dataclasses.replace(CONFIG, **changes))
+        make_memory("transformer", dataclasses.replace(CONFIG, **changes))

@@ -9,6 +9,7 @@ import pytest
 from any_environment import make_environment
 from fake_experiment import Config as FakeConfig
 from fuzzing import EXPERIMENTS, ROOT
+from ranges_beyond import beyond
 
 from purerl.host import limits
 from purerl.host.errors import UserError
@@ -18,7 +19,7 @@ from purerl.ranges import INT32, Range
 from purerl.run.building import build_experiment, with_option
 from purerl.run.experiment import RunOptions
 from purerl.sweep.command import load_experiment
-from purerl.sweep.settings import put
+from purerl.sweep.settings import get, put
 
 SUPPRESSED = ("total_updates", "env_params")
 
@@ -31,32 +32,24 @@ def experiment(request):
 def test_every_number_has_bounds_and_what_is_beyond_is_refused_by_its_option(experiment):
     config = experiment[0]()
     limits.check(config)
-    for name, value, markers in limits.values_of(config):
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or isinstance(getattr_of(config, name), tuple)
-        ):
+    for name, value, named in limits.values_of(config):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             continue
+        if isinstance(get(config, name), tuple):
+            continue
+        allowed = named or (INT32 if isinstance(value, int) else Range())
         if isinstance(value, int):
-            allowed = next((marker for marker in markers if isinstance(marker, Range)), INT32)
-            wrong = [allowed.least - 1, allowed.most + 1, 10**400]
+            wrong = [*beyond(allowed), 10**400]
         else:
-            may_be_infinite = any(isinstance(marker, Range) and marker.may_be_infinite for marker in markers)
             # float32 ends at 3.4028235e38, and what is below 1.1754944e-38 is zero to a processor
-            wrong = [math.nan, -math.inf, 3.5e38, -3.5e38, 1e-38] + [math.inf] * (not may_be_infinite)
+            wrong = [math.nan, -math.inf, 3.5e38, -3.5e38, 1e-38] + [math.inf] * (not allowed.may_be_infinite)
+            wrong += beyond(allowed)
         for number in wrong:
             with pytest.raises(UserError) as refusal:
                 limits.check(put(config, name, number))
             option = "--" + name.replace("_", "-")
             assert str(refusal.value).startswith(f"{option} is {str(number)[:60]}")
             assert "must be" in str(refusal.value)
-
-
-def getattr_of(config, name):
-    for part in name.split("."):
-        config = getattr(config, part)
-    return config
 
 
 def names_of(config_class):
