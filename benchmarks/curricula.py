@@ -66,7 +66,7 @@ def solve_rates(name: str, options: Options) -> tuple[np.ndarray, np.ndarray]:
     env, params = evaluation_env(make_world(config.env, config.ppo.gamma)[0], config.env.size)
     layouts = suite(env, env.size, 1.0, NUM_MAZES)
     states = jax.vmap(env.start, (0, None))(layouts, params)
-    starts = (jax.vmap(env.observe, (0, None))(states, params), states)
+    starts = (jax.vmap(env.observe_state, (0, None))(states, params), states)
 
     @jax.jit
     def solved(learners):

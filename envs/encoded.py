@@ -40,8 +40,8 @@ class Encoded:
         return self._space
 
     @property
-    def observe(self) -> Any:
-        """`(state, params) -> observation`; None where the environment has no such method."""
+    def observe_state(self) -> Any:
+        """`(state, params) -> observation`; None where the environment cannot look at a state again."""
         method = observer(self.env)
         return None if method is None else lambda state, params: self._encode(method(state, params))
 

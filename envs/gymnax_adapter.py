@@ -44,7 +44,7 @@ class GymnaxEnvironment(GymnaxBase[Any, Any]):
 
     def get_obs(self, state: PyTree, params: Any = None, key: Any = None) -> PyTree:
         """What the agent sees of a state."""
-        return self.env.observe(state, self.default_params if params is None else params)
+        return self.env.observe_state(state, self.default_params if params is None else params)
 
     def is_truncated(self, state: PyTree, params: Any) -> jax.Array:
         """Whether the time limit cuts the episode: bool []."""

@@ -112,7 +112,7 @@ def play_layouts(env: Maze, policy: Policy, learners: PyTree, layouts: Layout, k
     """One greedy episode of every learner in every maze: leaves [S, M]."""
     env, params = evaluation_env(env, layouts.walls.shape[1])
     states = jax.vmap(env.start, (0, None))(layouts, params)
-    starts = (jax.vmap(env.observe, (0, None))(states, params), states)
+    starts = (jax.vmap(env.observe_state, (0, None))(states, params), states)
     row = jax.tree.map(lambda leaf: np.asarray(leaf)[None], params)
     limit = int(params.max_steps_in_episode)
     episodes = evaluate(env, row, Greedy(policy), learners, key, len(layouts.shortest), limit, starts)

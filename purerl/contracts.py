@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from purerl.types import PyTree
+from purerl.types import INFO, PyTree
 
 METHODS = ("reset_env", "step_env", "is_truncated", "observation_space", "action_space")
 
@@ -37,8 +37,11 @@ def check_environment(env: Any, params: PyTree) -> None:
     _check_same(name, "state", state, after_state)
     if not isinstance(info, Mapping):
         raise ValueError(f"{name}: info of step_env is a {type(info).__name__}, not a dict")
+    if getattr(env, "observe_state", None) is not None:
+        again = _trace(name, "observe_state", env.observe_state, state, params)
+        _check_same(name, "observation", observation, again, "observe_state")
     truncated = _trace(name, "is_truncated", env.is_truncated, state, params)
-    told = {key: info[key] for key in ("solved", "unshaped_reward") if key in info}
+    told = {key: info[key] for key in INFO if key in info}
     scalars = {"reward": reward, "terminated": terminated, "is_truncated": truncated} | told
     for part, value in scalars.items():
         shape = getattr(value, "shape", None)
@@ -74,12 +77,12 @@ def _check_count(name: str, method: str, found: Any, parts: tuple[str, ...]) -> 
         raise ValueError(f"{name}: {method} returns {count}; it has to return {', '.join(parts)}")
 
 
-def _check_same(name: str, part: str, before: PyTree, after: PyTree) -> None:
-    """Whether what a reset gives can stand in the place of what a step gives."""
+def _check_same(name: str, part: str, before: PyTree, after: PyTree, method: str = "step_env") -> None:
+    """Whether what a reset gives can stand in the place of what another method gives."""
     first_form, form = str(jax.tree.structure(before)), str(jax.tree.structure(after))
     if form != first_form:
         raise ValueError(
-            f"{name}: the {part} of step_env has another structure than that of reset_env: "
+            f"{name}: the {part} of {method} has another structure than that of reset_env: "
             f"{form}, not {first_form}"
         )
     pairs = zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True)
@@ -88,7 +91,7 @@ def _check_same(name: str, part: str, before: PyTree, after: PyTree) -> None:
             where = jax.tree_util.keystr(path)
             raise ValueError(
                 f"{name}: the {part}{where} is {_describe(first)} after reset_env and {_describe(then)} "
-                "after step_env; give it one shape and dtype"
+                f"after {method}; give it one shape and dtype"
             )
 
 

@@ -8,9 +8,16 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checka
 
 import jax
 from flax import struct
+from jax.typing import ArrayLike
 
 PyTree: TypeAlias = Any
+"""Arrays in dicts, tuples and records, in any arrangement."""
 Config: TypeAlias = Any
+"""A record of an algorithm's numbers."""
+Params: TypeAlias = Any
+"""A record of an environment's numbers."""
+DType: TypeAlias = Any
+"""A dtype, or what NumPy makes one of."""
 AxisName: TypeAlias = str | tuple[str, ...] | None
 """The axis, or axes, over which environments are sharded; None where they are not."""
 
@@ -234,21 +241,202 @@ class Algorithm(NamedTuple):
     check: Callable[[Config, int], None] = lambda config, shards: None
 
 
-@runtime_checkable
-class Environment(Protocol):
-    """The author contract of gymnax 1.0, held structurally: no base class is needed."""
+class Space(Protocol):
+    """What all spaces have in common, ours (`purerl.spaces`) and those of gymnax."""
+
+    def sample(self, key: jax.Array) -> PyTree:
+        """Draws a member."""
+
+    def contains(self, x: PyTree) -> jax.Array:
+        """Whether x is a member: bool []."""
+
+
+class DiscreteSpace(Space, Protocol):
+    """A choice: the integers 0 to `n` - 1."""
 
     @property
-    def default_params(self) -> Any: ...
+    def n(self) -> int:
+        """How many there are."""
 
-    def reset_env(self, key: jax.Array, params: Any) -> tuple[PyTree, PyTree]: ...
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """()."""
+
+    @property
+    def dtype(self) -> DType:
+        """Of the integers."""
+
+
+class BoxSpace(Space, Protocol):
+    """Arrays between two bounds, both included."""
+
+    @property
+    def low(self) -> ArrayLike:
+        """Broadcasts to the shape; -inf where there is no bound."""
+
+    @property
+    def high(self) -> ArrayLike:
+        """The same; inf where there is no bound."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the arrays."""
+
+    @property
+    def dtype(self) -> DType:
+        """Of the arrays."""
+
+
+ActionSpace: TypeAlias = DiscreteSpace | BoxSpace
+"""What a policy can choose from. A box may say that its ends are the same by `periodic = True`."""
+
+INFO = ("solved", "unshaped_reward")
+"""What the `info` of a step may tell. `solved`, bool []: the episode ended in success; where it is absent, a
+termination is a success, and no solve rate is told. `unshaped_reward`, float32 []: the reward without
+shaping, which returns are reported of. All else in it is left alone."""
+
+
+@runtime_checkable
+class Environment(Protocol):
+    """One environment, written for one: whoever steps many of them maps over these functions.
+
+    It is the author contract of gymnax 1.0, held by shape: no base class is needed. The functions are pure;
+    shapes, dtypes and structure of observations and states never change (`purerl.contracts.check_environment`
+    says where they do). Nobody resets an environment within `step_env`: the rollout does.
+
+    What is optional is declared, and by these names alone:
+
+    * a method `observe_state`: see `Observable`;
+    * entries of `info`: see `INFO`;
+    * a field `max_steps_in_episode` of the parameters, an integer that may be traced: the time limit, which
+      `is_truncated` keeps. Staggered starts cut first episodes at random below it, and none without it;
+    * `name`, for messages and files.
+    """
+
+    @property
+    def default_params(self) -> Params:
+        """A record of numbers, which may be traced, swept and mapped over; they decide no shapes."""
+
+    def reset_env(self, key: jax.Array, params: Params) -> tuple[PyTree, PyTree]:
+        """Begins an episode: observation and state."""
 
     def step_env(
-        self, key: jax.Array, state: PyTree, action: jax.Array, params: Any
-    ) -> tuple[PyTree, PyTree, jax.Array, jax.Array, dict[str, Any]]: ...
+        self, key: jax.Array, state: PyTree, action: jax.Array, params: Params
+    ) -> tuple[PyTree, PyTree, jax.Array, jax.Array, dict[str, Any]]:
+        """Takes a step.
 
-    def is_truncated(self, state: PyTree, params: Any) -> jax.Array: ...
+        Args:
+            key: used up here.
+            state: before the step.
+            action: in the shape and dtype of the action space, and within its bounds.
+            params: the parameters.
 
-    def observation_space(self, params: Any) -> Any: ...
+        Returns:
+            The observation and the state after the step, the true ones where an episode ends; the reward,
+            float32 []; whether the rules ended the episode, bool [], a time limit not included; and `info`.
+        """
 
-    def action_space(self, params: Any) -> Any: ...
+    def is_truncated(self, state: PyTree, params: Params) -> jax.Array:
+        """Whether a limit of time cuts the episode in this state: bool []; the return goes on, unseen."""
+
+    def observation_space(self, params: Params) -> Space:
+        """What is observed: a box, a dict of token groups, two views, or what `envs.encoded` makes one of."""
+
+    def action_space(self, params: Params) -> ActionSpace:
+        """What `step_env` takes."""
+
+
+class Observable(Environment, Protocol):
+    """An environment whose states can be looked at again: what is observed depends on nothing else.
+
+    Where episodes end, the rollout then looks at the new states instead of choosing between two large
+    observations. A wrapper in whose place there may be none holds None under this name.
+    """
+
+    def observe_state(self, state: PyTree, params: Params) -> PyTree:
+        """The observation that `reset_env` or `step_env` gave together with this state."""
+
+
+class Network(Protocol):
+    """What all networks have in common: pure functions over parameters, as flax modules have them.
+
+    Every method below is called as `apply(params, *arguments, method=name)`. Batches come first: B is the
+    number of samples, observations are leaves [B, ...]. `purerl.contracts.check_network` says what is wrong.
+    """
+
+    def init(self, rngs: jax.Array, /, *arguments: PyTree, method: str | None = None) -> PyTree:
+        """Draws parameters with a key, for a call of `method`, or of the network itself: a tree of arrays."""
+
+    def apply(self, variables: PyTree, /, *arguments: PyTree, method: str | None = None) -> PyTree:
+        """Calls `method`, or the network itself, with these parameters."""
+
+
+class ActorCriticNetwork(Network, Protocol):
+    """A policy and its critic, with a memory or without: what PPO and its like learn.
+
+    A policy is a batch of distributions with `sample(seed=key)`, `log_prob(actions)` and `mode()`; actions
+    are int32 [B], or float32 [B, A] where they are numbers. An observation of two views (`Views`) is taken
+    apart by the network.
+    """
+
+    def initial_carry(self, batch: int) -> PyTree:
+        """What B environments remember before their first step, leaves [B, ...]; None without a memory."""
+
+    def step(self, carry: PyTree, observation: PyTree, begins: jax.Array) -> tuple[PyTree, PyTree, jax.Array]:
+        """One step of B environments.
+
+        Args:
+            carry: what they remember.
+            observation: leaves [B, ...].
+            begins: bool [B], where an episode begins: nothing from before it may be remembered.
+
+        Returns:
+            What they remember now, in the same shapes; the policy, a batch of B; values, float32 [B].
+        """
+
+    def next_value(self, carry: PyTree, observation: PyTree) -> jax.Array:
+        """Values, float32 [B], of observations that follow on what is remembered."""
+
+    def __call__(
+        self, observation: PyTree, carry: PyTree = None, begins: jax.Array | None = None
+    ) -> tuple[PyTree, jax.Array]:
+        """The policy and the values of what was acted on, in learning: the same numbers as those of `step`.
+
+        Args:
+            observation: leaves [B, ...]; with a memory, segments [T, B, ...].
+            carry: what was remembered before the segments, leaves [B, ...]; not given without a memory.
+            begins: bool [T, B]; not given without a memory.
+
+        Returns:
+            The policy and the values, float32: a batch of B each, or of [T, B].
+        """
+
+
+class ActionValueNetwork(Network, Protocol):
+    """The values of all actions: what DQN and PQN learn."""
+
+    def __call__(self, observation: PyTree) -> jax.Array:
+        """Values of A actions, actions first: float32 [A, B]."""
+
+
+class SoftActorCriticNetwork(Network, Protocol):
+    """A policy and K critics of actions: what SAC learns.
+
+    Attributes:
+        action_size: A, the number of actions where they are a choice, else how many numbers an action has.
+        discrete: whether actions are a choice.
+        periodic: whether pairs of these numbers are points of a plane that stand for their direction.
+    """
+
+    action_size: int
+    discrete: bool
+    periodic: bool
+
+    def policy(self, observation: PyTree) -> PyTree:
+        """A batch of B distributions: over A actions, with `logits`, or squashed to [-1, 1]^A."""
+
+    def features(self, observation: PyTree) -> PyTree:
+        """What the critics know of observations, whatever the action; only `values` reads it."""
+
+    def values(self, features: PyTree, action: jax.Array) -> jax.Array:
+        """Values of actions, float32 [B, A] in [-1, 1]: float32 [K, B]; of all choices: [K, B, A]."""

@@ -43,7 +43,7 @@ def layouts_of(rooms):
 def begin(env, params, layouts):
     """States at the start, and what the agent sees there."""
     states = jax.vmap(env.start, (0, None))(layouts, params)
-    return states, jax.vmap(env.observe, (0, None))(states, params)
+    return states, jax.vmap(env.observe_state, (0, None))(states, params)
 
 
 @partial(jax.jit, static_argnums=0)

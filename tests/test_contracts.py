@@ -52,6 +52,10 @@ STATE = ProbeState(cue=jnp.float32(0.0), time=jnp.float32(0.0))
         ({"reset_env": lambda key, params: jnp.zeros(2)}, "reset_env returns a ShapeDtypeStruct"),
         ({"reset_env": lambda key, params: 1 / 0}, "reset_env fails with ZeroDivisionError"),
         ({"is_truncated": None}, "has no method is_truncated"),
+        (
+            {"observe_state": lambda state, params: jnp.zeros(3)},
+            "is float32[2] after reset_env and float32[3] after observe_state",
+        ),
         (offering(spaces.MultiDiscrete((2, 2))), "actions of the kind MultiDiscrete are not handled"),
         (offering(spaces.Dict({"a": spaces.Discrete(2)})), "actions of the kind Dict are not handled"),
         (offering(spaces.Tuple((spaces.Discrete(2),))), "actions of the kind Tuple are not handled"),

@@ -85,14 +85,14 @@ class Bikkle:
         return spaces.Box(-1.0, 1.0, (2,))
 
     def observation_space(self, params: BikkleParams | None = None) -> Any:
-        """What `observe` gives."""
+        """What `observe_state` gives."""
         if self.observation == "tokens":
             return observations.tokens_space(self.max_pellets)
         if self.observation == "flat":
             return observations.flat_space(self.max_pellets)
         return observations.image_space(self.image_size)
 
-    def observe(self, state: BikkleState, params: BikkleParams) -> PyTree:
+    def observe_state(self, state: BikkleState, params: BikkleParams) -> PyTree:
         """What the agent sees of a state, in the form that `observation` names."""
         if self.observation == "tokens":
             return observations.tokens(state, params)
@@ -101,8 +101,8 @@ class Bikkle:
         return observations.image(state, params, self.image_size)
 
     def get_obs(self, state: BikkleState, params: BikkleParams, key: jax.Array | None = None) -> PyTree:
-        """`observe` under the name that gymnax gave it first."""
-        return self.observe(state, params)
+        """`observe_state` under the name that gymnax gave it first."""
+        return self.observe_state(state, params)
 
     def is_truncated(self, state: BikkleState, params: BikkleParams) -> jax.Array:
         """True where the time limit cuts the episode: bool []."""
@@ -140,7 +140,7 @@ class Bikkle:
             external_gaze=jnp.full(2, 0.5, jnp.float32),
             external_gaze_present=jnp.zeros((), bool),
         )
-        return self.observe(state, params), state
+        return self.observe_state(state, params), state
 
     def step_env(
         self, key: jax.Array, state: BikkleState, action: jax.Array, params: BikkleParams
@@ -190,7 +190,7 @@ class Bikkle:
             "target": target_touched.astype(jnp.int32),
             "unshaped_reward": unshaped,
         }
-        return self.observe(after, params), after, reward, terminated, info
+        return self.observe_state(after, params), after, reward, terminated, info
 
     def _move(self, agent: jax.Array, action: jax.Array, params: BikkleParams) -> jax.Array:
         if self.action == "xy":

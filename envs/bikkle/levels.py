@@ -81,9 +81,9 @@ class BikkleLevels:
         """True where the time limit cuts the episode: bool []."""
         return self.arena.is_truncated(state.arena, params)
 
-    def observe(self, state: LevelState, params: BikkleParams) -> PyTree:
+    def observe_state(self, state: LevelState, params: BikkleParams) -> PyTree:
         """What the agent sees."""
-        return self.arena.observe(state.arena, level_params(state.level, params))
+        return self.arena.observe_state(state.arena, level_params(state.level, params))
 
     def start(self, key: jax.Array, level: ArenaLevel, params: BikkleParams) -> LevelState:
         """An episode in a given level."""
@@ -102,7 +102,7 @@ class BikkleLevels:
     def reset_env(self, key: jax.Array, params: BikkleParams) -> tuple[PyTree, LevelState]:
         """Starts an episode of full hardness."""
         state = self.draw(key, params, jnp.float32(1.0))
-        return self.observe(state, params), state
+        return self.observe_state(state, params), state
 
     def step_env(
         self, key: jax.Array, state: LevelState, action: jax.Array, params: BikkleParams
@@ -131,7 +131,11 @@ def bikkle_levels(env: BikkleLevels) -> Levels:
         return jax.vmap(env.start, (0, 0, None))(keys, level, params)
 
     return Levels(
-        generate=generate, observe=env.observe, describe=describe, fingerprint=fingerprint, mutate=mutate
+        generate=generate,
+        observe=env.observe_state,
+        describe=describe,
+        fingerprint=fingerprint,
+        mutate=mutate,
     )
 
 

@@ -44,7 +44,11 @@ def maze_levels(env: Maze, num_edits: int = 4, keep_solvable: bool = True) -> Le
         return level_fingerprint(state.walls, state.goal, state.agent)
 
     return Levels(
-        generate=generate, observe=env.observe, describe=describe, fingerprint=fingerprint, mutate=mutate
+        generate=generate,
+        observe=env.observe_state,
+        describe=describe,
+        fingerprint=fingerprint,
+        mutate=mutate,
     )
 
 

@@ -92,20 +92,20 @@ class Maze:
         return spaces.Discrete(self.num_actions)
 
     def observation_space(self, params: MazeParams | None = None) -> spaces.Box:
-        """What `observe` gives."""
+        """What `observe_state` gives."""
         if self.observation == "grid":
             return observations.grid_space(self.size, self.trace)
         return observations.patch_space(self.patch_size, self.trace, self.num_positions)
 
-    def observe(self, state: MazeState, params: MazeParams) -> jax.Array:
+    def observe_state(self, state: MazeState, params: MazeParams) -> jax.Array:
         """What the agent sees of a state, in the form that `observation` names."""
         if self.observation == "grid":
             return observations.grid(state)
         return observations.patch(state, self.patch_size)
 
     def get_obs(self, state: MazeState, params: MazeParams, key: jax.Array | None = None) -> jax.Array:
-        """`observe` under the name that gymnax gave it first."""
-        return self.observe(state, params)
+        """`observe_state` under the name that gymnax gave it first."""
+        return self.observe_state(state, params)
 
     def is_truncated(self, state: MazeState, params: MazeParams) -> jax.Array:
         """True where the time limit cuts the episode: bool []."""
@@ -144,7 +144,7 @@ class Maze:
         distance = jnp.asarray(params.distance, jnp.float32)[None]
         layouts = training_layouts(key, self.size, self.style, difficulty, distance, params.random_goal)
         begun = self.start(jax.tree.map(lambda leaf: leaf[0], layouts), params)
-        return self.observe(begun, params), begun
+        return self.observe_state(begun, params), begun
 
     def step_env(
         self, key: jax.Array, state: MazeState, action: jax.Array, params: MazeParams
@@ -179,7 +179,7 @@ class Maze:
             "optimality": jnp.where(reached, ratio, 0.0),
             "unshaped_reward": unshaped,
         }
-        return self.observe(after, params), after, reward, reached, info
+        return self.observe_state(after, params), after, reward, reached, info
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def record(
     first = jax.vmap(env.start, (0, None))(layouts, params)
 
     def step(state: MazeState, act_key: jax.Array) -> tuple[MazeState, MazeState]:
-        observation = jax.vmap(env.observe, (0, None))(state, params)
+        observation = jax.vmap(env.observe_state, (0, None))(state, params)
         fit = jax.vmap(lambda action: fit_action(action, env.action_space(params)))
         action = fit(act(observation, act_key))
         _, after, _, _, _ = jax.vmap(env.step_env, (None, 0, 0, None))(act_key, state, action, params)

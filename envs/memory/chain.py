@@ -68,7 +68,7 @@ class MemoryChain:
         """The share of time left, 1 where the answer counts, and the sign as -1 or 1 in the first step."""
         return spaces.Box(-1.0, 1.0, (3,))
 
-    def observe(self, state: ChainState, params: ChainParams) -> jax.Array:
+    def observe_state(self, state: ChainState, params: ChainParams) -> jax.Array:
         """What the agent sees of a state: float32 [3]."""
         length = params.max_steps_in_episode
         sign = jnp.where(state.time == 0, 2.0 * state.context - 1.0, 0.0)
@@ -82,7 +82,7 @@ class MemoryChain:
         """Draws the sign: observation and state."""
         context = jax.random.bernoulli(key).astype(jnp.int32)
         state = ChainState(context=context, time=jnp.zeros((), jnp.int32))
-        return self.observe(state, params), state
+        return self.observe_state(state, params), state
 
     def step_env(
         self, key: jax.Array, state: ChainState, action: jax.Array, params: ChainParams
@@ -92,4 +92,4 @@ class MemoryChain:
         terminated = after.time >= params.max_steps_in_episode
         right = action == state.context
         reward = jnp.where(terminated, jnp.where(right, 1.0, -1.0), 0.0)
-        return self.observe(after, params), after, reward, terminated, {"solved": terminated & right}
+        return self.observe_state(after, params), after, reward, terminated, {"solved": terminated & right}

@@ -72,7 +72,7 @@ class _Repeat:
         """The newest symbol, one-hot, and 1 at the start of the episode."""
         return spaces.Box(0.0, 1.0, (self.num_symbols + 1,))
 
-    def observe(self, state: RepeatState, params: RepeatParams) -> jax.Array:
+    def observe_state(self, state: RepeatState, params: RepeatParams) -> jax.Array:
         """What the agent sees of a state: float32 [n + 1]."""
         symbol = jax.nn.one_hot(state.symbols[0], self.num_symbols)
         return jnp.append(symbol, (state.time == 0).astype(jnp.float32))
@@ -100,7 +100,7 @@ class RepeatFirst(_Repeat):
     def reset_env(self, key: jax.Array, params: RepeatParams) -> tuple[jax.Array, RepeatState]:
         """Draws the symbol: observation and state."""
         state = RepeatState(symbols=jnp.full(2, self._draw(key)), time=jnp.zeros((), jnp.int32))
-        return self.observe(state, params), state
+        return self.observe_state(state, params), state
 
     def step_env(
         self, key: jax.Array, state: RepeatState, action: jax.Array, params: RepeatParams
@@ -108,7 +108,7 @@ class RepeatFirst(_Repeat):
         """Judges the answer and shows another symbol: observation, state, reward, terminated and info."""
         reward = self._reward(action == state.symbols[1], params.max_steps_in_episode)
         after = RepeatState(symbols=state.symbols.at[0].set(self._draw(key)), time=state.time + 1)
-        return self.observe(after, params), after, reward, after.time >= params.max_steps_in_episode, {}
+        return self.observe_state(after, params), after, reward, after.time >= params.max_steps_in_episode, {}
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class RepeatPrevious(_Repeat):
         """Draws the first symbol: observation and state."""
         symbols = jnp.zeros(self.lag + 1, jnp.int32).at[0].set(self._draw(key))
         state = RepeatState(symbols=symbols, time=jnp.zeros((), jnp.int32))
-        return self.observe(state, params), state
+        return self.observe_state(state, params), state
 
     def step_env(
         self, key: jax.Array, state: RepeatState, action: jax.Array, params: RepeatParams
@@ -150,4 +150,4 @@ class RepeatPrevious(_Repeat):
         symbols = jnp.roll(state.symbols, 1).at[0].set(self._draw(key))
         after = RepeatState(symbols=symbols, time=state.time + 1)
         terminated = after.time >= params.max_steps_in_episode
-        return self.observe(after, params), after, jnp.where(counts, reward, 0.0), terminated, {}
+        return self.observe_state(after, params), after, jnp.where(counts, reward, 0.0), terminated, {}

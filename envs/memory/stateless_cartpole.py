@@ -92,7 +92,7 @@ class StatelessCartPole:
         """Offset and angle, each 1 where the episode ends; the last step may lead a little beyond."""
         return spaces.Box(-2.0, 2.0, (2,))
 
-    def observe(self, state: CartPoleState, params: CartPoleParams) -> jax.Array:
+    def observe_state(self, state: CartPoleState, params: CartPoleParams) -> jax.Array:
         """What the agent sees of a state: float32 [2]."""
         return jnp.stack([state.offset / params.largest_offset, state.angle / params.largest_angle])
 
@@ -106,7 +106,7 @@ class StatelessCartPole:
         state = CartPoleState(
             offset=start[0], speed=start[1], angle=start[2], spin=start[3], time=jnp.zeros((), jnp.int32)
         )
-        return self.observe(state, params), state
+        return self.observe_state(state, params), state
 
     def step_env(
         self, key: jax.Array, state: CartPoleState, action: jax.Array, params: CartPoleParams
@@ -128,4 +128,4 @@ class StatelessCartPole:
         )
         fallen = (jnp.abs(after.offset) > p.largest_offset) | (jnp.abs(after.angle) > p.largest_angle)
         reward = jnp.ones(()) / p.max_steps_in_episode
-        return self.observe(after, params), after, reward, fallen, {}
+        return self.observe_state(after, params), after, reward, fallen, {}

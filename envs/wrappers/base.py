@@ -1,6 +1,5 @@
 """What the wrappers share: a state around a state, parameters around parameters, and more to be seen."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -119,12 +118,12 @@ class Wrapper:
         return Views(actor=shown, critic=self.reveal(observation, hidden, params))
 
     @property
-    def observe(self) -> Callable[[Wrapped, Any], PyTree] | None:
-        """`(state, params) -> observation`; None where the environment has no such method."""
-        return None if observer(self.env) is None else self._observe
-
-    def _observe(self, state: Wrapped, params: Any) -> PyTree:
-        return self.look(self.env.observe(state.inner, params.inner), state.hidden, params)
+    def observe_state(self) -> Callable[[Wrapped, Any], PyTree] | None:
+        """`(state, params) -> observation`; None where the environment cannot look at a state again."""
+        look_again = observer(self.env)
+        if look_again is None:
+            return None
+        return lambda state, params: self.look(look_again(state.inner, params.inner), state.hidden, params)
 
     def reset_env(self, key: jax.Array, params: Any) -> tuple[PyTree, Wrapped]:
         """Begins an episode: observation and state."""
@@ -135,9 +134,8 @@ class Wrapper:
 
 
 def observer(env: Any) -> Callable[[PyTree, Any], PyTree] | None:
-    """The method `observe(state, params)` of an environment; that of gymnax wants key and action."""
-    method = getattr(env, "observe", None)
-    return method if method is not None and len(inspect.signature(method).parameters) == 2 else None
+    """What an environment declares as `observe_state(state, params)`; None where it declares nothing."""
+    return getattr(env, "observe_state", None)
 
 
 def append_features(observation: PyTree, features: jax.Array, name: str) -> PyTree:

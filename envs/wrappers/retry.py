@@ -131,7 +131,7 @@ class Retry(Wrapper):
         # Time goes by, or the limit would never be reached.
         inner = _choose(failed, state.inner.replace(time=inner.time), inner)
         if hidden.seen is None:
-            observation = self.env.observe(inner, params.inner)
+            observation = self.env.observe_state(inner, params.inner)
         else:
             observation = _choose(failed, hidden.seen, observation)
         outcome = jnp.where(tried, jnp.where(failed, way, self.num_ways), -1).astype(jnp.int32)

@@ -1,7 +1,6 @@
 """Stepping many environments: auto-reset from a pool of levels, and episode statistics."""
 
 import dataclasses
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -117,9 +116,8 @@ def take_levels(pool: LevelPool, slot: jax.Array) -> tuple[PyTree, PyTree, jax.A
 
 
 def observes_states(env: Any) -> bool:
-    """Whether the environment has a method `observe(state, params)`; that of gymnax wants key and action."""
-    observe = getattr(env, "observe", None)
-    return observe is not None and len(inspect.signature(observe).parameters) == 2
+    """Whether the environment declares that it can look at a state again (`purerl.types.Observable`)."""
+    return getattr(env, "observe_state", None) is not None
 
 
 def step_environments(
@@ -147,7 +145,7 @@ def step_environments(
     observation, level_state, learnable = take_levels(pool, drawn)
     env_state = select(ended, level_state, outcome.env_state)
     if observes_states(env):  # to look again costs less than to choose between two large observations
-        observation = jax.vmap(env.observe, (0, None))(env_state, params)
+        observation = jax.vmap(env.observe_state, (0, None))(env_state, params)
     else:
         observation = select(ended, observation, outcome.observation)
     counts = ended & (actor.cut_after == 0)

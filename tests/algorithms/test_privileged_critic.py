@@ -93,8 +93,8 @@ def test_the_policy_knows_nothing_of_what_the_critic_sees_and_the_critic_does(en
 class Aged(StatelessCartPole):
     """The critic sees how many steps the episode is old; the limit cuts it."""
 
-    def observe(self, state, params):
-        return Views(actor=super().observe(state, params), critic=state.time[None] * 1.0)
+    def observe_state(self, state, params):
+        return Views(actor=super().observe_state(state, params), critic=state.time[None] * 1.0)
 
 
 def test_what_follows_a_cut_episode_is_judged_by_what_the_critic_would_have_seen_there():

@@ -60,7 +60,7 @@ def test_environments_that_end_by_their_clock_never_run_past_it(env, params):
     # The clock is part of what these environments show; a chain that ran past its end would show more than 1.
     assert float(jnp.abs(observation).max()) <= max(float(jnp.abs(first.observation).max()), 1.0)
     if observes_states(env):
-        seen = jax.vmap(partial(env.observe, params=params))(first.env_state)
+        seen = jax.vmap(partial(env.observe_state, params=params))(first.env_state)
         np.testing.assert_array_equal(first.observation, seen)
     # No episode is longer than the longest that the environment itself allows.
     longest = int(getattr(params, "max_steps_in_episode", 130))
@@ -69,6 +69,13 @@ def test_environments_that_end_by_their_clock_never_run_past_it(env, params):
         since += 1
         assert (since <= longest).all()
         since[ends] = 0
+
+
+def test_to_be_looked_at_again_is_declared_and_never_guessed():
+    cartpole, _ = gymnax.make("CartPole-v1")
+    assert hasattr(cartpole, "observe")  # gymnax's own, which wants a key and an action
+    declared = [MemoryChain(), Occlusion(MemoryChain()), cartpole, Occlusion(cartpole)]
+    assert [observes_states(env) for env in declared] == [True, True, False, False]
 
 
 def test_staggering_reaches_arenas_whose_state_has_no_clock_of_its_own():

@@ -133,7 +133,7 @@ def test_a_limit_truncates_and_the_successor_is_that_of_the_episode_that_was_cut
 
 def test_a_state_looks_as_it_did_when_it_was_reached(rollout):
     env, params, (_, after, _, _) = rollout
-    look = jax.jit(jax.vmap(jax.vmap(lambda state: env.observe(state, params))))
+    look = jax.jit(jax.vmap(jax.vmap(lambda state: env.observe_state(state, params))))
     jax.tree.map(np.testing.assert_array_equal, look(after.env_state), after.observation)
 
 

@@ -41,7 +41,7 @@ def arranged(env, params):
 
 def test_tokens_are_in_units_of_half_the_arena():
     env, params = Bikkle(), BikkleParams()
-    tokens = env.observe(arranged(env, params), params)
+    tokens = env.observe_state(arranged(env, params), params)
     assert [group.kind for group in tokens.values()] == [0, 1, 2, 3]
     np.testing.assert_allclose(tokens["agent"].values, [[0.0, -0.5]], atol=1e-6)
     offsets = [[0.4, 0.2, 0], [-0.8, 0, 1], [0, 0.2, 0], [0.2, 0.2, 1]]
@@ -54,17 +54,17 @@ def test_tokens_are_in_units_of_half_the_arena():
 def test_the_flat_vector_sorts_each_kind_by_distance_and_puts_the_absent_far_away():
     env, params = Bikkle(observation="flat"), BikkleParams()
     state = arranged(env, params)
-    vector = env.observe(state, params)
+    vector = env.observe_state(state, params)
     expected = [0, -0.5, 0.2, 0.2, -0.8, 0, 0, 0.2, 0.4, 0.2, 1, 0, 1, -0.5, 1]
     np.testing.assert_allclose(vector, expected, atol=1e-6)
     fewer = state.replace(num_pellets=jnp.int32(2), gaze=state.gaze.replace(present=jnp.array(False)))
     expected = [0, -0.5, -0.8, 0, 2, 2, 0.4, 0.2, 2, 2, 0, 0, 0, 0, 0]
-    np.testing.assert_allclose(env.observe(fewer, params), expected, atol=1e-6)
+    np.testing.assert_allclose(env.observe_state(fewer, params), expected, atol=1e-6)
 
 
 def test_each_channel_of_the_image_shows_its_own_discs_where_they_are():
     env, params = Bikkle(observation="image"), BikkleParams()
-    image = np.asarray(env.observe(arranged(env, params), params))
+    image = np.asarray(env.observe_state(arranged(env, params), params))
     assert image.shape == (64, 64, 4) and image.dtype == np.float32
     # Two discs of radius 0.04 cover 2 * pi * (0.04 * 64)^2 = 41.2 pixels; one, half outside, 10.3.
     np.testing.assert_allclose(image.sum(axis=(0, 1)), [20.6, 41.2, 41.2, 10.3], rtol=0.02)
