@@ -220,6 +220,8 @@ class Algorithm(NamedTuple):
             function that returns it, where the policy has no memory.
         lower_level: whether training may be compiled at a lower level: as fast, and a seed alone has the
             bits that it has among others.
+        check: `(config, shards) -> None`: raises ValueError, with one line that names the remedy, where a
+            configuration cannot run.
     """
 
     init: Callable[[jax.Array, Config], TrainState]
@@ -229,6 +231,7 @@ class Algorithm(NamedTuple):
     diagnose: Callable[[TrainState, Config], Any] | None = None
     initial_carry: Callable[[int], PyTree] | None = None
     lower_level: bool = False
+    check: Callable[[Config, int], None] = lambda config, shards: None
 
 
 @runtime_checkable

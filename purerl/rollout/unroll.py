@@ -12,9 +12,8 @@ from flax import struct
 
 from purerl.functional.metrics import Packed, add_up, masked_mean, pack
 from purerl.functional.trees import select
-from purerl.rollout.levels import LevelTrace
 from purerl.rollout.stepping import step_all
-from purerl.types import LevelPool, Metrics, PyTree, Transition
+from purerl.types import LevelPool, LevelTrace, Metrics, PyTree, Transition
 
 VALUE_BLOCKS = 8
 """Parts of the environments whose successors the critic judges at once."""
