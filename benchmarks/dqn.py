@@ -17,8 +17,7 @@ import numpy as np
 
 from benchmarks.beside import against, by_turns, run_rejax
 from benchmarks.rows import Row, rates, run_script, seconds_by_turns, seconds_of, stepper, take
-from purerl.algorithms.dqn import make_dqn
-from purerl.algorithms.dqn_config import DQNConfig
+from purerl.algorithms.dqn import DQNConfig, make_dqn
 from purerl.compile.program import Program, build_program
 from purerl.functional.statistics import bootstrap_interval, interquartile_mean
 from purerl.networks import QNetworkConfig, make_q_network

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.beside import Samples, against, by_turns, run_peer, run_rejax
 from benchmarks.rows import ROOT, Row, rates, run_script, seconds_of, stepper, take
-from purerl.algorithms.sac_config import SACConfig
+from purerl.algorithms.sac import SACConfig
 from purerl.functional.statistics import interquartile_mean
 from purerl.networks.soft_actor_critic import SoftNetworkConfig
 

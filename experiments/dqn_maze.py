@@ -16,7 +16,7 @@ from value_learners import AlgorithmName, make_dqn_learner, make_pqn_learner, un
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from envs.maze import maze_levels
-from purerl.algorithms.dqn_config import DQNConfig
+from purerl.algorithms.dqn import DQNConfig
 from purerl.algorithms.pqn_config import PQNConfig
 from purerl.curriculum import CurriculumOptions, make_curriculum
 from purerl.networks import GridNetworkName, QNetworkConfig, make_q_network

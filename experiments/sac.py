@@ -12,7 +12,7 @@ from any_environment import experiment_in, make_environment, short_name
 from soft_learners import make_sac_learner
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
-from purerl.algorithms.sac_config import SACConfig
+from purerl.algorithms.sac import SACConfig
 from purerl.networks import NetworkName
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
 from purerl.ranges import Count, CountOrZero

@@ -13,7 +13,7 @@ from bikkle_arena import ArenaOptions, ProtocolName, evaluate_protocols, make_ar
 from soft_learners import make_sac_learner
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
-from purerl.algorithms.sac_config import SACConfig
+from purerl.algorithms.sac import SACConfig
 from purerl.networks import SetNetworkName
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
 from purerl.ranges import Count, CountOrZero

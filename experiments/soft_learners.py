@@ -6,8 +6,9 @@ from typing import Any
 import jax
 from value_learners import ValueLearner, announced
 
-from purerl.algorithms.sac import example_experience, make_sac, replay_of
-from purerl.algorithms.sac_config import SACConfig, check_sac
+from purerl.algorithms.exploration import action_form, check_bounded
+from purerl.algorithms.off_policy import check_off_policy, example_experience, replay_of
+from purerl.algorithms.sac import SACConfig, make_sac
 from purerl.compile.program import build_program
 from purerl.compile.runtime import available_memory
 from purerl.networks.soft_actor_critic import SoftActorCritic
@@ -31,8 +32,9 @@ def make_sac_learner(
     Raises:
         ValueError: one line, where it cannot be run, or its replay does not fit into memory.
     """
-    check_sac(config, env.action_space(config.env_params))
-    example = example_experience(env, config.env_params, network)
+    check_off_policy(config, 1)
+    check_bounded(env.action_space(config.env_params))
+    example = example_experience(env, config.env_params, action_form(network))
     needed = check_fits(
         replay_of(config), example, config.capacity, config.num_envs, num_seeds, available_memory()
     )

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-from purerl.algorithms.acting import example_experience
-from purerl.algorithms.dqn import make_dqn, replay_of
-from purerl.algorithms.dqn_config import DQNConfig, check_dqn
+from purerl.algorithms.dqn import ACTION, DQNConfig, make_dqn
+from purerl.algorithms.off_policy import check_off_policy, example_experience, replay_of
 from purerl.algorithms.pqn import make_pqn
 from purerl.algorithms.pqn_config import PQNConfig, check_pqn
 from purerl.compile.program import Program, build_program, usable_devices
@@ -44,8 +43,8 @@ def make_dqn_learner(
     env: Any, network: QNetwork, config: DQNConfig, num_seeds: int, curriculum: Curriculum | None = None
 ) -> ValueLearner:
     """DQN. Raises ValueError where it cannot be run, or its replay does not fit into memory."""
-    check_dqn(config)
-    example = example_experience(env, config.env_params)
+    check_off_policy(config, 1)
+    example = example_experience(env, config.env_params, ACTION)
     needed = check_fits(
         replay_of(config), example, config.capacity, config.num_envs, num_seeds, available_memory()
     )

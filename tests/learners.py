@@ -2,14 +2,12 @@
 
 from probes import LastLook
 
-from purerl.algorithms.dqn import make_dqn
-from purerl.algorithms.dqn_config import DQNConfig
+from purerl.algorithms.dqn import DQNConfig, make_dqn
 from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.algorithms.pqn import make_pqn
 from purerl.algorithms.pqn_config import PQNConfig
-from purerl.algorithms.sac import make_sac
-from purerl.algorithms.sac_config import SACConfig
+from purerl.algorithms.sac import SACConfig, make_sac
 from purerl.networks import (
     MemoryConfig,
     NetworkConfig,

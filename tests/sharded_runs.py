@@ -9,8 +9,7 @@ import jax
 import numpy as np
 from probes import ActionFollowsCue
 
-from purerl.algorithms.dqn import make_dqn
-from purerl.algorithms.dqn_config import DQNConfig
+from purerl.algorithms.dqn import DQNConfig, make_dqn
 from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.algorithms.pqn import make_pqn
 from purerl.algorithms.pqn_config import PQNConfig

@@ -17,14 +17,12 @@ from purerl.algorithms.diagnostics import (
     look_inside,
     policy_metrics,
 )
-from purerl.algorithms.dqn import make_dqn
-from purerl.algorithms.dqn_config import DQNConfig
+from purerl.algorithms.dqn import DQNConfig, make_dqn
 from purerl.algorithms.ppo import action_metrics, make_ppo
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.algorithms.pqn import make_pqn
 from purerl.algorithms.pqn_config import PQNConfig
-from purerl.algorithms.sac import make_sac
-from purerl.algorithms.sac_config import SACConfig
+from purerl.algorithms.sac import SACConfig, make_sac
 from purerl.compile.program import build_program
 from purerl.functional.metrics import unpack
 from purerl.networks import NetworkConfig, QNetworkConfig, make_actor_critic, make_q_network

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from probes import ActionFollowsCue, ContinuousTarget, RewardIsCue, RewardOne
 
-from purerl.algorithms.acting import epsilon_greedy, spread_rates
-from purerl.algorithms.dqn import make_dqn
-from purerl.algorithms.dqn_config import DQNConfig, check_dqn
+from purerl.algorithms.dqn import DQNConfig, make_dqn
+from purerl.algorithms.exploration import epsilon_greedy, spread_rates
+from purerl.algorithms.off_policy import check_off_policy
 from purerl.compile.program import sweep, train
 from purerl.functional import losses
 from purerl.functional.schedules import exploration_rate
@@ -198,17 +198,20 @@ def test_no_key_is_used_twice_and_an_update_is_traced_once():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"learn_every": 3}, "learn_every = 3 does not divide num_iterations = 20; try num_iterations = 21"),
-        ({"batch_size": 0}, "batch_size = 0 must be at least 1"),
+        (
+            {"learn_every": 3},
+            "num_iterations = 20 is not divisible by learn_every = 3; try num_iterations = 21",
+        ),
+        ({"batch_size": 0}, "batch_size = 0 must lie between 1 and"),
         ({"learning_rate": float("nan")}, "learning_rate = nan must be above 0"),
-        ({"target_rate": 1.5}, "target_rate = 1.5 must lie between 0 and 1"),
+        ({"target_rate": 1.5}, "target_rate = 1.5 must be above 0 and at most 1"),
         ({"warmup_steps": 5000}, "warmup_steps = 5000 is more than the replay holds"),
         ({"prioritized": True, "event_share": 0.5}, "event_share has no meaning with prioritized replay"),
     ],
 )
 def test_numbers_that_cannot_be_meant_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        check_dqn(CONFIG.replace(**changes))
+        check_off_policy(CONFIG.replace(**changes), 1)
 
 
 def test_continuous_actions_are_refused():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from probes import ActionFollowsCue
 
-from purerl.algorithms.dqn_learning import importance_weights
+from purerl.algorithms.off_policy import importance_weights
 from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.algorithms.ppo_learning import Batch, learn, ppo_loss

@@ -10,10 +10,9 @@ from flax import struct
 from probes import ActionFollowsCue, Probe
 
 from purerl import spaces
-from purerl.algorithms.sac import example_experience, make_sac, replay_of, to_bounds
-from purerl.algorithms.sac_config import SACConfig
-from purerl.algorithms.sac_learning import flatten, init_learner, learn_from, unflatten
-from purerl.algorithms.sac_losses import continuous_terms, sac_loss
+from purerl.algorithms.exploration import to_bounds
+from purerl.algorithms.off_policy import Round, adam, flatten, unflatten
+from purerl.algorithms.sac import SACConfig, continuous_terms, init, learn, make_sac, sac_loss
 from purerl.compile.program import train
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
 from purerl.replay import Sample
@@ -91,7 +90,7 @@ def network_of(env):
     return make_soft_actor_critic(env, env.default_params, "mlp", NETWORK)
 
 
-def learn(env, params=None, **changes):
+def learned(env, params=None, **changes):
     """Trained learners of three seeds, and the metrics."""
     config = CONFIG.replace(env_params=params or env.default_params, **changes)
     return trainer(env)(SEEDS, jax.tree.map(jnp.asarray, config))
@@ -121,7 +120,7 @@ def actions(env, learner, observation):
 
 
 def test_the_critics_find_a_value_that_depends_on_the_observation():
-    learner, _ = learn(Choice(), Rules(cue_reward=1.0), **GREEDY)
+    learner, _ = learned(Choice(), Rules(cue_reward=1.0), **GREEDY)
     found = values(Choice(), learner, CUES, jnp.zeros((2, 1)))
     np.testing.assert_allclose(found, np.tile([1.0, -1.0], (3, 2, 1)), atol=0.15)
 
@@ -130,7 +129,7 @@ def test_the_critics_find_a_value_that_depends_on_the_observation():
 def test_truncation_bootstraps_and_termination_does_not(terminates):
     # Three steps an episode, reward 1, gamma 0.5. Cut by a limit the value is 1 + 0.5 + 0.25 + ... = 2. Ended
     # by the rules it is 1.75, 1.5 or 1, with three, two or one step to go: a critic finds a mean of these.
-    learner, _ = learn(Choice(), Rules(bonus=1.0, ends_after=3, terminates=terminates), **GREEDY)
+    learner, _ = learned(Choice(), Rules(bonus=1.0, ends_after=3, terminates=terminates), **GREEDY)
     found = values(Choice(), learner, CUES, jnp.zeros((2, 1)))
     if terminates:
         assert ((found > 1.0) & (found < 1.75)).all()
@@ -139,7 +138,7 @@ def test_truncation_bootstraps_and_termination_does_not(terminates):
 
 
 def test_a_continuous_policy_learns_where_to_go():
-    learner, _ = learn(Choice(), Rules(price=1.0, place=0.5), entropy_per_dimension=-3.0)
+    learner, _ = learned(Choice(), Rules(price=1.0, place=0.5), entropy_per_dimension=-3.0)
     found = actions(Choice(), learner, CUES)
     np.testing.assert_allclose(found[..., 0], np.tile([0.5, -0.5], (3, 1)), atol=0.15)
 
@@ -147,7 +146,7 @@ def test_a_continuous_policy_learns_where_to_go():
 def test_the_temperature_of_a_continuous_bandit_converges():
     # The best policy for -a^2 is proportional to exp(-a^2 / alpha): a Gaussian of variance alpha / 2. Its
     # entropy, log(2 pi e sigma^2) / 2, is 0 where sigma^2 = 1 / (2 pi e) = 0.0585, so alpha = 0.117.
-    _, metrics = learn(Choice(), Rules(price=1.0), entropy_per_dimension=0.0)
+    _, metrics = learned(Choice(), Rules(price=1.0), entropy_per_dimension=0.0)
     np.testing.assert_allclose(last(metrics["entropy"]), 0.0, atol=0.1)
     np.testing.assert_allclose(last(metrics["temperature"]), 1.0 / (jnp.pi * jnp.e), rtol=0.25)
 
@@ -156,7 +155,7 @@ TWO = ActionFollowsCue(num_actions=2)
 
 
 def test_a_discrete_policy_learns_which_action_is_right():
-    learner, _ = learn(TWO, entropy_share=0.1)
+    learner, _ = learned(TWO, entropy_share=0.1)
     assert (actions(TWO, learner, CUES) == jnp.array([1, 0])).all()
     found = values(TWO, learner, CUES, jnp.zeros(2, jnp.int32))
     np.testing.assert_allclose(found, np.tile([[-1.0, 1.0], [1.0, -1.0]], (3, 2, 1, 1)), atol=0.2)
@@ -165,7 +164,7 @@ def test_a_discrete_policy_learns_which_action_is_right():
 def test_the_temperature_of_a_discrete_bandit_converges():
     # Rewards 1 and -1: p / (1 - p) = exp(2 / alpha). Half of the greatest entropy, log(2) / 2, is that of
     # p = 0.890, so alpha = 2 / log(0.890 / 0.110) = 0.957.
-    _, metrics = learn(TWO, initial_temperature=0.5, entropy_share=0.5)
+    _, metrics = learned(TWO, initial_temperature=0.5, entropy_share=0.5)
     np.testing.assert_allclose(last(metrics["entropy"]), 0.5 * jnp.log(2.0), atol=0.05)
     np.testing.assert_allclose(last(metrics["temperature"]), 0.957, rtol=0.15)
 
@@ -206,30 +205,28 @@ def test_targets_losses_and_gradients_as_worked_by_hand():
     terms = continuous_terms(FixedNetwork(), params, target_params, 0.2, batch, jax.random.key(0))
     np.testing.assert_allclose(terms.target, [2.35], rtol=1e-6)
     np.testing.assert_allclose(terms.policy_loss, [-1.7], rtol=1e-6)
-    (value, _), gradients = jax.value_and_grad(loss, (0, 1), has_aux=True)(*arguments)
+    (value, (error, _)), gradients = jax.value_and_grad(loss, (0, 1), has_aux=True)(*arguments)
     expected = 0.5 * (1.1**2 + 1.9**2) - 1.7 + 2.0 * jnp.log(0.2)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(error, [0.5 * (1.1 + 1.9)], rtol=1e-5)  # what priorities are made of
     np.testing.assert_allclose(gradients[0], [-1.1, 1.9], rtol=1e-5)  # of the critics' loss alone
     np.testing.assert_allclose(gradients[1], 2.0, rtol=1e-6)
 
 
 def test_the_target_network_goes_its_share_of_the_way():
-    env, params = Choice(), Rules()
-    network = network_of(env)
-    config = CONFIG.replace(env_params=params, num_gradient_steps=1, target_rate=0.25)
-    replay = replay_of(config)
+    network, config = network_of(Choice()), CONFIG.replace(num_gradient_steps=1, target_rate=0.25)
+    samples = Sample(
+        observation=CUES, action=jnp.zeros((2, 1)), reward=jnp.ones(2), discount=jnp.zeros(2), successor=CUES
+    )
 
     @jax.jit
     def step(key):
-        weights = network.init(key, jnp.zeros((1, 2)), jnp.zeros((1, 1)))
-        learner = init_learner(weights, config)
-        learner = learner.replace(target_params=jax.tree.map(jnp.zeros_like, weights))
-        remembered = replay.init(example_experience(env, params, network), 64, 8)
+        optimizer, (start_key, learn_key) = adam(config, 0.01), jax.random.split(key)
+        learner = init(network, start_key, CUES, optimizer, config)
+        learner = learner.replace(target_params=jax.tree.map(jnp.zeros_like, learner.params))
         flat, unravel = flatten(learner)
-        after, _ = learn_from(
-            network, unravel, replay, flat, remembered, key, jnp.float32(0.01), config, None
-        )
-        return unflatten(after, unravel)
+        given = Round(samples, jnp.ones(2), learn_key, optimizer, unravel, None)
+        return unflatten(learn(network, flat, given, config)[0], unravel)
 
     after = step(jax.random.key(0))
     expected = jax.tree.map(lambda leaf: 0.25 * leaf, after.params)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from probes import ContinuousTarget
 
-from purerl.algorithms.sac import make_sac
-from purerl.algorithms.sac_config import SACConfig
+from purerl.algorithms.sac import SACConfig, make_sac
 from purerl.compile.program import build_program
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
 from purerl.replay.rows import unpack

@@ -1,15 +1,15 @@
 """Which options reach learning, as the traced programs of all algorithms tell."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import pytest
-from learners import DQN, LEARNERS, PPO, SAC, dqn, ppo
+from learners import DQN, LEARNERS, PPO, SAC, dqn, ppo, sac
 from probes import LastLook
 
-from purerl.algorithms.dqn_config import check_dqn
-from purerl.algorithms.sac_config import check_sac
+from purerl.algorithms.off_policy import check_off_policy
 from purerl.compile.reach import live_inputs, reach
 from purerl.host.errors import UserError
 from purerl.sweep.reached import check_explored, check_swept
@@ -27,7 +27,15 @@ IDLE = {
     "pqn": (*LEARNERS["pqn"], set()),
     "dqn": (*LEARNERS["dqn"], {"priority_exponent", "weight_exponent"}),
     "dqn, prioritized": (dqn, DQN.replace(prioritized=True), set()),
-    "sac": (*LEARNERS["sac, three steps"], {"entropy_per_dimension", "initial_temperature"}),
+    "sac": (
+        *LEARNERS["sac, three steps"],
+        {"entropy_per_dimension", "initial_temperature", "priority_exponent", "weight_exponent"},
+    ),
+    "sac, prioritized": (
+        sac,
+        SAC.replace(prioritized=True),
+        {"entropy_per_dimension", "initial_temperature"},
+    ),
 }
 AT_THE_BEGINNING = {"learning_rate", "initial_temperature"}
 
@@ -82,9 +90,8 @@ def test_a_sweep_varies_what_some_run_of_it_reads():
 
 
 def test_events_are_described_where_they_are_drawn():
-    discrete = LastLook().action_space(None)
-    checks = (check_dqn, DQN), (lambda config: check_sac(config, discrete), SAC)
-    for check, config in checks:
+    for config in (DQN, SAC):
+        check = partial(check_off_policy, shards=1)
         with pytest.raises(ValueError, match=r"event_size = 0\.5 has no meaning without event_share"):
             check(config.replace(event_size=0.5))
         # 0.02 of 16 samples are 0.32, which no batch can have; 1 / 16 = 0.0625 is one sample.

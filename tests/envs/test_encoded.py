@@ -13,12 +13,10 @@ from probes import Probe
 
 from envs.encoded import encoded, encoded_space
 from purerl import spaces
-from purerl.algorithms.dqn import make_dqn
-from purerl.algorithms.dqn_config import DQNConfig
+from purerl.algorithms.dqn import DQNConfig, make_dqn
 from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig
-from purerl.algorithms.sac import make_sac
-from purerl.algorithms.sac_config import SACConfig
+from purerl.algorithms.sac import SACConfig, make_sac
 from purerl.compile.program import train
 from purerl.contracts import check_environment
 from purerl.functional.normalize import (

@@ -11,7 +11,7 @@ import sac
 import sac_bikkle
 
 from envs.bikkle.render import render_episode
-from purerl.algorithms.sac_config import SACConfig
+from purerl.algorithms.sac import SACConfig
 from purerl.run import cli
 
 TINY = [

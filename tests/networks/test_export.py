@@ -12,13 +12,11 @@ from probes import ActionFollowsCue, ContinuousTarget
 from envs.bikkle import Bikkle
 from envs.maze import Maze
 from purerl import spaces
-from purerl.algorithms.dqn import make_dqn
-from purerl.algorithms.dqn_config import DQNConfig
+from purerl.algorithms.dqn import DQNConfig, make_dqn
 from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.algorithms.pqn import make_pqn
 from purerl.algorithms.pqn_config import PQNConfig
-from purerl.algorithms.sac import make_sac
-from purerl.algorithms.sac_config import SACConfig
+from purerl.algorithms.sac import SACConfig, make_sac
 from purerl.compile import platforms
 from purerl.networks import (
     MemoryConfig,

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from probes import ActionFollowsCue, RewardIsCue, RewardOne
 
-from purerl.algorithms.dqn import make_dqn
-from purerl.algorithms.dqn_config import DQNConfig
+from purerl.algorithms.dqn import DQNConfig, make_dqn
 from purerl.algorithms.ppo import check_ppo_curriculum, make_ppo
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.algorithms.pqn import make_pqn

@@ -7,13 +7,11 @@ import jax
 import pytest
 from probes import ActionFollowsCue, ContinuousTarget
 
-from purerl.algorithms.dqn import make_dqn
-from purerl.algorithms.dqn_config import DQNConfig
+from purerl.algorithms.dqn import DQNConfig, make_dqn
 from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.algorithms.pqn import make_pqn
 from purerl.algorithms.pqn_config import PQNConfig
-from purerl.algorithms.sac import make_sac
-from purerl.algorithms.sac_config import SACConfig
+from purerl.algorithms.sac import SACConfig, make_sac
 from purerl.networks import NetworkConfig, make_actor_critic, make_q_network
 from purerl.networks.soft_actor_critic import make_soft_actor_critic
 from purerl.view.rules import PAGE, RULES
