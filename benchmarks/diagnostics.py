@@ -22,10 +22,10 @@ from typing import Any
 import jax
 import numpy as np
 from matplotlib.figure import Figure
+from purerl.algorithms.ppo_config import PPOConfig
 
 from benchmarks.rows import ROOT, Measure, Row, check_names, take_each
 from purerl.algorithms.ppo import make_ppo
-from purerl.algorithms.ppo_config import PPOConfig
 from purerl.compile.program import Program, build_program, usable_devices
 from purerl.functional.metrics import pack
 from purerl.functional.statistics import bootstrap_interval, interquartile_mean

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from any_environment import experiment_in, make_environment, short_name
+from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from purerl.algorithms.ppo import make_ppo
-from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 from purerl.compile.program import build_program, usable_devices
 from purerl.networks import NetworkConfig, NetworkName, make_actor_critic
 from purerl.ranges import Count

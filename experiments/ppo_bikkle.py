@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from bikkle_arena import ArenaOptions, ProtocolName, evaluate_protocols, make_arena, report, score_protocols
+from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from purerl.algorithms.ppo import make_ppo
-from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 from purerl.compile.program import build_program, usable_devices
 from purerl.networks import NetworkConfig, SetNetworkName, make_actor_critic
 from purerl.ranges import Count

@@ -12,11 +12,11 @@ from functools import partial
 
 from maze_report import report
 from maze_world import WorldOptions, Worlds, make_world
+from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from envs.maze import maze_levels
 from purerl.algorithms.ppo import check_ppo_curriculum, make_ppo
-from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 from purerl.compile.program import build_program, usable_devices
 from purerl.curriculum import CurriculumOptions, make_curriculum
 from purerl.networks import GridNetworkName, NetworkConfig, make_actor_critic

@@ -13,13 +13,13 @@ from functools import partial
 from typing import Any, Literal
 
 from any_environment import experiment_in, make_environment, short_name, with_numbers
+from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from envs.wrappers import HiddenDynamics, Occlusion, Retry
 from envs.wrappers.hidden_dynamics import Gain
 from envs.wrappers.retry import Ways
 from purerl.algorithms.ppo import make_ppo
-from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 from purerl.compile.program import build_program, usable_devices
 from purerl.networks import (
     MemoryConfig,

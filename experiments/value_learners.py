@@ -4,10 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
+from purerl.algorithms.pqn_config import PQNConfig, check_pqn
+
 from purerl.algorithms.dqn import ACTION, DQNConfig, make_dqn
 from purerl.algorithms.off_policy import check_off_policy, example_experience, replay_of
 from purerl.algorithms.pqn import make_pqn
-from purerl.algorithms.pqn_config import PQNConfig, check_pqn
 from purerl.compile.program import Program, build_program, usable_devices
 from purerl.compile.runtime import available_memory
 from purerl.networks import QNetwork

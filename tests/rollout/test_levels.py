@@ -11,12 +11,12 @@ from flax import struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from probes import ActionFollowsCue, RewardIsCue, RewardOne
+from purerl.algorithms.ppo_config import PPOConfig
+from purerl.algorithms.pqn_config import PQNConfig
 
 from purerl.algorithms.dqn import DQNConfig, make_dqn
 from purerl.algorithms.ppo import check_ppo_curriculum, make_ppo
-from purerl.algorithms.ppo_config import PPOConfig
 from purerl.algorithms.pqn import make_pqn
-from purerl.algorithms.pqn_config import PQNConfig
 from purerl.algorithms.sac import make_sac
 from purerl.curriculum.scores import max_monte_carlo, positive_value_loss
 from purerl.networks import NetworkConfig, QNetworkConfig, make_actor_critic, make_q_network
