@@ -95,8 +95,8 @@ def training_rates(
     params = PROTOCOLS["continuing_4"].params
     network = make_actor_critic(env, params, "attention", net)
     ppo = ppo.replace(env_params=params)
-    devices = usable_devices(ppo.num_envs, ppo.num_envs * ppo.num_steps, ppo.num_minibatches)
-    build = partial(build_program, partial(make_ppo, env, network), ppo, num_devices=devices)
+    make = partial(make_ppo, env, network)
+    build = partial(build_program, make, ppo, num_devices=usable_devices(make(), ppo))
     program = build(seed=0, num_seeds=1, total_steps=total_steps, target_chunks=8)
     seconds = seconds_of(stepper(program), program.num_chunks - 1)
     return rates(program.steps_per_chunk, seconds), program.compile_seconds

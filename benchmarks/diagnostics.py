@@ -22,9 +22,9 @@ from typing import Any
 import jax
 import numpy as np
 from matplotlib.figure import Figure
-from purerl.algorithms.ppo_config import PPOConfig
 
 from benchmarks.rows import ROOT, Measure, Row, check_names, take_each
+from purerl.algorithms.grpo import GRPOConfig, make_grpo
 from purerl.algorithms.ppo import make_ppo
 from purerl.compile.program import Program, build_program, usable_devices
 from purerl.functional.metrics import pack
@@ -55,6 +55,7 @@ class Variant:
         net: of the network.
         network: its kind.
         clamp: bounds of log_std, as a faulty network would have them; None where there are none.
+        group_size: environments that are compared with each other (GRPO); 0 for PPO and its critic.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Variant:
     net: dict[str, Any] = dataclasses.field(default_factory=dict)
     network: SetNetworkName = "attention"
     clamp: tuple[float, float] | None = None
+    group_size: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +111,7 @@ AIDS = (
         "grpo",
         (
             Variant("critic, 200 steps", {"num_steps": 200, "num_envs": 128}),
-            Variant("groups of 16, 200 steps", {"num_steps": 200, "num_envs": 128, "group_size": 16}),
+            Variant("groups of 16, 200 steps", {"num_steps": 200, "num_envs": 128}, group_size=16),
         ),
         "return_variance",
     ),
@@ -188,14 +190,18 @@ class Options:
 def program_of(variant: Variant, num_seeds: int, total_steps: int, points: int) -> Program:
     """The compiled training of a variant."""
     env, params = make_arena("continuing_4", ArenaOptions(), DEFAULTS.ppo.gamma)
-    config: PPOConfig = DEFAULTS.ppo.replace(env_params=params, **variant.ppo)
+    config: Any = DEFAULTS.ppo.replace(env_params=params, **variant.ppo)
     net: NetworkConfig = DEFAULTS.net.replace(**variant.net)
     network = make_actor_critic(env, params, variant.network, net)
     make = partial(make_ppo, env, network)
+    if variant.group_size:
+        shared = {field.name for field in dataclasses.fields(GRPOConfig)} - {"group_size"}
+        options = {name: getattr(config, name) for name in shared}
+        config = GRPOConfig(group_size=variant.group_size, **options)
+        make = partial(make_grpo, env, network)
     if variant.clamp is not None:
         make = partial(clamped, make, variant.clamp)
-    samples = config.num_envs * config.num_steps
-    devices = usable_devices(config.num_envs, samples, config.num_minibatches, config.group_size)
+    devices = usable_devices(make(), config)
     return build_program(
         make,
         config,
@@ -280,7 +286,7 @@ def cost(num_turns: int = 30) -> list[Row]:
         "no diagnostics": lambda axis: make(axis)._replace(diagnose=None),
         "return alone": lambda axis: returns_alone(make(axis)),
     }
-    devices = usable_devices(config.num_envs, config.num_envs * config.num_steps, config.num_minibatches)
+    devices = usable_devices(make(), config)
     programs = {
         name: build_program(
             each,

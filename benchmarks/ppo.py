@@ -14,10 +14,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from purerl.algorithms.ppo_config import PPOConfig
-
 from benchmarks.beside import Samples, against, by_turns, run_rejax
 from benchmarks.rows import ROOT, Row, rates, run_script, seconds_of, stepper, surroundings, take
+from purerl.algorithms.ppo import PPOConfig
 from purerl.compile.program import Program
 from purerl.run.directory import METRICS_FILE
 

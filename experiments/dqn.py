@@ -11,11 +11,11 @@ Names are PureRL's own (`Maze-v0`) and gymnax's. Parts of Rainbow are switches: 
 from dataclasses import dataclass, field
 
 from any_environment import experiment_in, make_environment, short_name
-from purerl.algorithms.pqn_config import PQNConfig
 from value_learners import AlgorithmName, make_dqn_learner, make_pqn_learner, unread_learner
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from purerl.algorithms.dqn import DQNConfig
+from purerl.algorithms.pqn import PQNConfig
 from purerl.networks import NetworkName, QNetworkConfig, make_q_network
 from purerl.ranges import Count
 from purerl.run import cli

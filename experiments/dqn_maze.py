@@ -12,12 +12,12 @@ from functools import partial
 
 from maze_report import report
 from maze_world import WorldOptions, Worlds, make_world
-from purerl.algorithms.pqn_config import PQNConfig
 from value_learners import AlgorithmName, make_dqn_learner, make_pqn_learner, unread_learner
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from envs.maze import maze_levels
 from purerl.algorithms.dqn import DQNConfig
+from purerl.algorithms.pqn import PQNConfig
 from purerl.curriculum import CurriculumOptions, make_curriculum
 from purerl.networks import GridNetworkName, QNetworkConfig, make_q_network
 from purerl.ranges import Count

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from any_environment import experiment_in, make_environment, short_name
-from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
-from purerl.algorithms.ppo import make_ppo
+from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.compile.program import build_program, usable_devices
 from purerl.networks import NetworkConfig, NetworkName, make_actor_critic
 from purerl.ranges import Count
@@ -53,19 +52,18 @@ def build(config: Config) -> Experiment:
     env, params = make_environment(config.env)
     network = make_actor_critic(env, params, config.network, config.net)
     ppo = config.ppo.replace(env_params=params)
-    check_ppo(ppo)
-    num_samples = ppo.num_envs * ppo.num_steps
-    devices = usable_devices(ppo.num_envs, num_samples, ppo.num_minibatches, ppo.group_size)
     make = partial(make_ppo, env, network)
+    algorithm = make()
+    algorithm.check(ppo, 1)
     return experiment_in(
         config.env,
         env,
         params,
         config.eval_episodes,
         name=f"ppo-{short_name(config.env)}",
-        algorithm=make(None),
+        algorithm=algorithm,
         algorithm_config=ppo,
-        num_devices=devices,
+        num_devices=usable_devices(algorithm, ppo),
         build_program=partial(build_program, make, ppo),
     )
 

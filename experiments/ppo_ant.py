@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import ppo_memory
 from any_environment import short_name
-from purerl.algorithms.ppo_config import PPOConfig
 
+from purerl.algorithms.ppo import PPOConfig
 from purerl.compile import platforms
 from purerl.networks import MemoryConfig, MemoryName, NetworkConfig
 from purerl.ranges import Count

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from bikkle_arena import ArenaOptions, ProtocolName, evaluate_protocols, make_arena, report, score_protocols
-from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
-from purerl.algorithms.ppo import make_ppo
+from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.compile.program import build_program, usable_devices
 from purerl.networks import NetworkConfig, SetNetworkName, make_actor_critic
 from purerl.ranges import Count
@@ -56,15 +55,13 @@ def build(config: Config) -> Experiment:
     env, params = make_arena(config.protocol, config.env, config.ppo.gamma)
     network = make_actor_critic(env, params, config.network, config.net)
     ppo = config.ppo.replace(env_params=params)
-    check_ppo(ppo)
-    num_samples = ppo.num_envs * ppo.num_steps
-    devices = usable_devices(ppo.num_envs, num_samples, ppo.num_minibatches, ppo.group_size)
     algorithm = make_ppo(env, network)
+    algorithm.check(ppo, 1)
     return Experiment(
         name="ppo-bikkle",
         algorithm=algorithm,
         algorithm_config=ppo,
-        num_devices=devices,
+        num_devices=usable_devices(algorithm, ppo),
         build_program=partial(build_program, partial(make_ppo, env, network), ppo),
         evaluate=partial(evaluate_protocols, algorithm.policy, config.env.action, config.eval_episodes),
         score=partial(score_protocols, algorithm.policy, config.env.action),

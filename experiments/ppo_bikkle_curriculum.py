@@ -13,7 +13,7 @@ import ppo_bikkle
 from bikkle_arena import make_arena
 
 from envs.bikkle.levels import BikkleLevels, bikkle_levels
-from purerl.algorithms.ppo import check_ppo_curriculum, make_ppo
+from purerl.algorithms.ppo import make_ppo
 from purerl.compile.program import build_program
 from purerl.curriculum import CurriculumOptions, make_curriculum
 from purerl.networks import make_actor_critic
@@ -41,7 +41,6 @@ def build(config: Config) -> Experiment:
     levels = bikkle_levels(env)
     num_levels = pool_size(config.ppo.num_levels, config.ppo.num_envs, plain.num_devices)
     curriculum = make_curriculum(levels, config.curriculum, num_levels)
-    check_ppo_curriculum(curriculum, config.ppo)
     make = partial(make_ppo, env, network, curriculum=curriculum)
     return plain._replace(
         name="ppo-bikkle-curriculum",

@@ -12,11 +12,10 @@ from functools import partial
 
 from maze_report import report
 from maze_world import WorldOptions, Worlds, make_world
-from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from envs.maze import maze_levels
-from purerl.algorithms.ppo import check_ppo_curriculum, make_ppo
+from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.compile.program import build_program, usable_devices
 from purerl.curriculum import CurriculumOptions, make_curriculum
 from purerl.networks import GridNetworkName, NetworkConfig, make_actor_critic
@@ -62,13 +61,12 @@ def build(config: Config) -> Experiment:
     env, params = make_world(config.env, config.ppo.gamma)
     network = make_actor_critic(env, params, config.network, config.net)
     ppo = config.ppo.replace(env_params=params)
-    check_ppo(ppo)
+    plain = make_ppo(env, network)
+    plain.check(ppo, 1)
     levels = maze_levels(env, config.num_edits, config.keep_solvable)
-    num_samples = ppo.num_envs * ppo.num_steps
-    devices = usable_devices(ppo.num_envs, num_samples, ppo.num_minibatches, ppo.group_size)
+    devices = usable_devices(plain, ppo)
     num_levels = pool_size(ppo.num_levels, ppo.num_envs, devices)
     curriculum = make_curriculum(levels, config.curriculum, num_levels)
-    check_ppo_curriculum(curriculum, ppo)
     make = partial(make_ppo, env, network, curriculum=curriculum)
     algorithm = make()
     # An MLP, or a readout of every cell, has parameters for one size of grid alone.

@@ -13,13 +13,12 @@ from functools import partial
 from typing import Any, Literal
 
 from any_environment import experiment_in, make_environment, short_name, with_numbers
-from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
 from envs.wrappers import HiddenDynamics, Occlusion, Retry
 from envs.wrappers.hidden_dynamics import Gain
 from envs.wrappers.retry import Ways
-from purerl.algorithms.ppo import make_ppo
+from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.compile.program import build_program, usable_devices
 from purerl.networks import (
     MemoryConfig,
@@ -148,11 +147,10 @@ def build(config: Config) -> Experiment:
     tokens = hasattr(inner.observation_space(inner_params), "spaces")
     encoder = config.network or ("attention" if tokens else "mlp")
     network = make_memory_actor_critic(env, params, encoder, config.net, config.memory, config.mem)
-    remembers = config.memory != "none"
     ppo = config.ppo.replace(env_params=params)
-    check_ppo(ppo, whole_segments=remembers)
-    num_samples = ppo.num_envs if remembers else ppo.num_envs * ppo.num_steps
     make = partial(make_ppo, env, network)
+    algorithm = make()
+    algorithm.check(ppo, 1)
     name = config.env if config.wrapper == "none" else f"{config.env} with {config.wrapper}"
     return experiment_in(
         name,
@@ -160,9 +158,9 @@ def build(config: Config) -> Experiment:
         params,
         config.eval_episodes,
         name=f"ppo-memory-{short_name(config.env)}",
-        algorithm=make(None),
+        algorithm=algorithm,
         algorithm_config=ppo,
-        num_devices=usable_devices(ppo.num_envs, num_samples, ppo.num_minibatches),
+        num_devices=usable_devices(algorithm, ppo),
         build_program=partial(build_program, make, ppo),
     )
 

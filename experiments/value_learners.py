@@ -4,11 +4,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-from purerl.algorithms.pqn_config import PQNConfig, check_pqn
-
 from purerl.algorithms.dqn import ACTION, DQNConfig, make_dqn
 from purerl.algorithms.off_policy import check_off_policy, example_experience, replay_of
-from purerl.algorithms.pqn import make_pqn
+from purerl.algorithms.pqn import PQNConfig, make_pqn
 from purerl.compile.program import Program, build_program, usable_devices
 from purerl.compile.runtime import available_memory
 from purerl.networks import QNetwork
@@ -63,14 +61,13 @@ def make_pqn_learner(
     env: Any, network: QNetwork, config: PQNConfig, curriculum: Curriculum | None = None
 ) -> ValueLearner:
     """PQN. Raises ValueError where it cannot be run."""
-    check_pqn(config)
     make = partial(make_pqn, env, network, curriculum=curriculum)
+    algorithm = make()
+    algorithm.check(config, 1)
     return ValueLearner(
         make=make,
         config=config,
-        num_devices=usable_devices(
-            config.num_envs, config.num_envs * config.num_steps, config.num_minibatches
-        ),
+        num_devices=usable_devices(algorithm, config),
         build_program=partial(build_program, make, config),
     )
 

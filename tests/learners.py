@@ -1,12 +1,10 @@
 """Small learners of every algorithm, on an environment whose last observations may be NaN."""
 
 from probes import LastLook
-from purerl.algorithms.ppo_config import PPOConfig
-from purerl.algorithms.pqn_config import PQNConfig
 
 from purerl.algorithms.dqn import DQNConfig, make_dqn
-from purerl.algorithms.ppo import make_ppo
-from purerl.algorithms.pqn import make_pqn
+from purerl.algorithms.ppo import PPOConfig, make_ppo
+from purerl.algorithms.pqn import PQNConfig, make_pqn
 from purerl.algorithms.sac import SACConfig, make_sac
 from purerl.networks import (
     MemoryConfig,

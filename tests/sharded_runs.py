@@ -8,11 +8,10 @@ from unittest import mock
 import jax
 import numpy as np
 from probes import ActionFollowsCue
-from purerl.algorithms.pqn_config import PQNConfig
 
 from purerl.algorithms.dqn import DQNConfig, make_dqn
 from purerl.algorithms.ppo import PPOConfig, make_ppo
-from purerl.algorithms.pqn import make_pqn
+from purerl.algorithms.pqn import PQNConfig, make_pqn
 from purerl.compile.program import build_program
 from purerl.compile.runtime import enable_compilation_cache
 from purerl.networks import NetworkConfig, QNetworkConfig, make_actor_critic, make_q_network

@@ -99,18 +99,23 @@ class Program(NamedTuple):
     num_bytes: tuple[int, int]
 
 
-def usable_devices(num_envs: int, num_samples: int, num_minibatches: int, group_size: int = 0) -> int:
-    """The most devices over which to split the environments and the minibatches of a rollout.
+def usable_devices(algorithm: Algorithm, config: Config) -> int:
+    """The most devices over which an algorithm can split its environments, with eight at least on each.
 
-    Groups of environments, where there are any, stay together. Several processes use all of their devices,
-    however few environments each gets.
+    Several processes use all of their devices, however few environments each gets.
     """
     count = len(jax.devices())
     if jax.process_count() == 1:
-        count = max(min(count, num_envs // LEAST_ENVS), 1)
-    while num_envs % (count * max(group_size, 1)) or num_samples % (count * num_minibatches):
-        count -= 1
-    return count
+        count = max(min(count, config.num_envs // LEAST_ENVS), 1)
+    return next((number for number in range(count, 1, -1) if _runs_on(algorithm, config, number)), 1)
+
+
+def _runs_on(algorithm: Algorithm, config: Config, num_devices: int) -> bool:
+    try:
+        algorithm.check(config, num_devices)
+    except ValueError:
+        return False
+    return True
 
 
 def map_seeds(function: Callable, *arguments: Any, width: int) -> Any:

@@ -98,7 +98,7 @@ def small_training() -> tuple[float, float]:
         partial(make_ppo, env, network),
         config,
         total_steps=40 * 2048,
-        num_devices=usable_devices(64, 2048, 4),
+        num_devices=usable_devices(make_ppo(env, network), config),
         target_chunks=4,
     )
     state, metrics = program.chunk(program.init())

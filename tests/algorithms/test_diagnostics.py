@@ -8,8 +8,6 @@ import numpy as np
 import optax
 import pytest
 from probes import ActionFollowsCue, ContinuousTarget
-from purerl.algorithms.ppo_config import PPOConfig
-from purerl.algorithms.pqn_config import PQNConfig
 
 from envs.bikkle import Bikkle
 from purerl.algorithms.diagnostics import (
@@ -20,8 +18,8 @@ from purerl.algorithms.diagnostics import (
     policy_metrics,
 )
 from purerl.algorithms.dqn import DQNConfig, make_dqn
-from purerl.algorithms.ppo import action_metrics, make_ppo
-from purerl.algorithms.pqn import make_pqn
+from purerl.algorithms.ppo import PPOConfig, action_metrics, make_ppo
+from purerl.algorithms.pqn import PQNConfig, make_pqn
 from purerl.algorithms.sac import SACConfig, make_sac
 from purerl.compile.program import build_program
 from purerl.functional.metrics import unpack

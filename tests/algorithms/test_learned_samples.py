@@ -7,13 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from probes import ActionFollowsCue
-from purerl.algorithms.ppo_config import PPOConfig
 from purerl.algorithms.ppo_learning import Batch, learn, ppo_loss
-from purerl.algorithms.pqn_config import PQNConfig
 
 from purerl.algorithms.off_policy import importance_weights
-from purerl.algorithms.ppo import make_ppo
-from purerl.algorithms.pqn import make_pqn
+from purerl.algorithms.ppo import PPOConfig, make_ppo
+from purerl.algorithms.pqn import PQNConfig, make_pqn
 from purerl.functional.losses import return_metrics
 from purerl.functional.metrics import as_means, unpack
 from purerl.networks import NetworkConfig, QNetworkConfig, make_actor_critic, make_q_network

@@ -7,8 +7,7 @@ from probes import ContinuousTarget
 from test_diagnostics import SMALL, value_of
 
 from purerl.algorithms.diagnostics import look_inside
-from purerl.algorithms.ppo import make_ppo
-from purerl.algorithms.ppo_config import PPOConfig
+from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.functional.metrics import unpack
 from purerl.networks import MemoryConfig, make_memory_actor_critic, memory_transformer
 from purerl.networks.memory import make_memory

@@ -10,8 +10,7 @@ from probes import ActionFollowsCue, ContinuousTarget, RewardIsCue, RewardOne
 
 from envs.bikkle import Bikkle
 from purerl.algorithms.epochs import num_microbatches
-from purerl.algorithms.ppo import make_ppo
-from purerl.algorithms.ppo_config import PPOConfig, check_ppo
+from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.compile.program import sweep, train
 from purerl.networks import NetworkConfig, make_actor_critic
 

@@ -11,8 +11,7 @@ from test_sac_program import equal, run
 from envs.bikkle import Bikkle
 from envs.memory import RepeatFirst
 from envs.memory.repeat import RepeatParams
-from purerl.algorithms.ppo import make_ppo
-from purerl.algorithms.ppo_config import PPOConfig, check_ppo
+from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.compile.program import build_program, train
 from purerl.networks import MemoryConfig, NetworkConfig, make_memory_actor_critic
 from purerl.rollout.unroll import unroll

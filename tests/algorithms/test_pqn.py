@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from probes import ActionFollowsCue, RewardIsCue, RewardOne
 
-from purerl.algorithms.pqn import make_pqn
-from purerl.algorithms.pqn_config import PQNConfig, check_pqn
+from purerl.algorithms.pqn import PQNConfig, make_pqn
 from purerl.compile.program import sweep, train
 from purerl.functional.returns import gae
 from purerl.networks import QNetworkConfig, make_q_network

@@ -8,12 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from probes import RewardIsCue
-from purerl.algorithms.ppo_config import PPOConfig
 
 from envs.bikkle import Bikkle
 from envs.memory import StatelessCartPole
 from envs.wrappers import Occlusion
-from purerl.algorithms.ppo import make_ppo
+from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.compile.program import train
 from purerl.networks import MemoryConfig, NetworkConfig, make_memory_actor_critic
 from purerl.rollout.unroll import unroll

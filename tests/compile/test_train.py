@@ -15,6 +15,7 @@ import purerl
 from envs.bikkle import Bikkle
 from envs.maze import Maze
 from purerl.algorithms.dqn import make_dqn
+from purerl.algorithms.grpo import GRPOConfig, make_grpo
 from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.algorithms.pqn import make_pqn
 from purerl.algorithms.sac import make_sac
@@ -109,10 +110,11 @@ def test_the_lower_level_is_for_vectors_without_memory():
 
 def test_devices_are_used_where_sizes_divide_and_each_has_enough_to_do():
     with mock.patch("jax.devices", lambda: [None] * 4):
-        assert usable_devices(32, 32 * 8, 4) == 4
-        assert usable_devices(16, 16 * 8, 4) == 2
-        assert usable_devices(128, 128 * 8, 4, group_size=64) == 2
-        assert usable_devices(15, 15 * 8, 4) == usable_devices(37, 37 * 8, 4) == usable_devices(4, 32, 4) == 1
+        network = make_actor_critic(ENV, ENV.default_params, "mlp")
+        ppo, grpo = make_ppo(ENV, network), make_grpo(ENV, network)
+        count = lambda num_envs: usable_devices(ppo, PPOConfig(num_envs=num_envs, num_minibatches=4))  # noqa: E731
+        assert [count(number) for number in (32, 16, 15, 37, 4)] == [4, 2, 1, 1, 1]
+        assert usable_devices(grpo, GRPOConfig(num_envs=128, group_size=64)) == 2
 
 
 def test_a_vmapped_scan_does_not_hang_on_a_fresh_process():

@@ -21,8 +21,8 @@ from purerl.curriculum.book import (
     update_scores,
 )
 from purerl.curriculum.options import CurriculumOptions
+from purerl.curriculum.outcome import LevelOutcome
 from purerl.curriculum.scores import learnability
-from purerl.types import LevelOutcome
 
 NUM_LEVELS = 4
 

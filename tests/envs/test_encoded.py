@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from any_environment import make_environment
 from probes import Probe
-from purerl.algorithms.ppo_config import PPOConfig
 
 from envs.encoded import encoded, encoded_space
 from purerl import spaces
 from purerl.algorithms.dqn import DQNConfig, make_dqn
-from purerl.algorithms.ppo import make_ppo
+from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.algorithms.sac import SACConfig, make_sac
 from purerl.compile.program import train
 from purerl.contracts import check_environment

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from jax import export
 from probes import ActionFollowsCue, ContinuousTarget
-from purerl.algorithms.pqn_config import PQNConfig
 
 from envs.bikkle import Bikkle
 from envs.maze import Maze
 from purerl import spaces
 from purerl.algorithms.dqn import DQNConfig, make_dqn
 from purerl.algorithms.ppo import PPOConfig, make_ppo
-from purerl.algorithms.pqn import make_pqn
+from purerl.algorithms.pqn import PQNConfig, make_pqn
 from purerl.algorithms.sac import SACConfig, make_sac
 from purerl.compile import platforms
 from purerl.networks import (

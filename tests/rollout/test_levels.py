@@ -11,25 +11,18 @@ from flax import struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from probes import ActionFollowsCue, RewardIsCue, RewardOne
-from purerl.algorithms.ppo_config import PPOConfig
-from purerl.algorithms.pqn_config import PQNConfig
 
 from purerl.algorithms.dqn import DQNConfig, make_dqn
-from purerl.algorithms.ppo import check_ppo_curriculum, make_ppo
-from purerl.algorithms.pqn import make_pqn
+from purerl.algorithms.grpo import make_grpo
+from purerl.algorithms.ppo import PPOConfig, make_ppo
+from purerl.algorithms.pqn import PQNConfig, make_pqn
 from purerl.algorithms.sac import make_sac
+from purerl.curriculum.outcome import LevelOutcome, level_outcome
 from purerl.curriculum.scores import max_monte_carlo, positive_value_loss
 from purerl.networks import NetworkConfig, QNetworkConfig, make_actor_critic, make_q_network
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
-from purerl.rollout.levels import (
-    Judgment,
-    LevelTrace,
-    forget_renewed,
-    fresh_levels,
-    level_outcome,
-    make_pool,
-)
-from purerl.types import Curriculum, LevelOutcome, LevelPool
+from purerl.rollout.levels import forget_renewed, fresh_levels, make_pool
+from purerl.types import Curriculum, Judgment, LevelPool, LevelTrace
 
 NUM_LEVELS = 3
 
@@ -103,7 +96,7 @@ def listener(env, *needs):
     def refresh(key, state, params, outcome, progress):
         return state.replace(outcome=outcome), jnp.zeros(state.pool.learnable.shape[0], bool), {}
 
-    return Curriculum(init=init, refresh=refresh, needs=frozenset(needs))
+    return Curriculum(init=init, refresh=refresh, needs=frozenset(needs), tell=level_outcome)
 
 
 ROLLOUT = {"num_envs": 8, "num_steps": 2, "num_epochs": 2, "num_minibatches": 1, "learning_rate": 1e-2}
@@ -181,11 +174,10 @@ def test_where_the_critic_is_right_scores_are_zero_and_before_they_are_not(name)
             "SAC has no",
         ),
         (LEARNERS["dqn"], "learnable", "DQN learns from all that it plays"),
-        (LEARNERS["pqn"], "learnable", "PQN learns from all that it plays"),
         (
-            lambda env, it: check_ppo_curriculum(it, PPOConfig(group_size=4)),
+            lambda env, it: make_grpo(env, make_actor_critic(env, None, "mlp"), None, it),
             "values",
-            "PPO with group_size = 4 has no values",
+            "GRPO has no values",
         ),
     ],
 )

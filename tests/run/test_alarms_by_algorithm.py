@@ -6,11 +6,10 @@ from pathlib import Path
 import jax
 import pytest
 from probes import ActionFollowsCue, ContinuousTarget
-from purerl.algorithms.pqn_config import PQNConfig
 
 from purerl.algorithms.dqn import DQNConfig, make_dqn
 from purerl.algorithms.ppo import PPOConfig, make_ppo
-from purerl.algorithms.pqn import make_pqn
+from purerl.algorithms.pqn import PQNConfig, make_pqn
 from purerl.algorithms.sac import SACConfig, make_sac
 from purerl.networks import NetworkConfig, make_actor_critic, make_q_network
 from purerl.networks.soft_actor_critic import make_soft_actor_critic

@@ -10,8 +10,7 @@ import pytest
 from flax import struct
 from probes import ContinuousTarget, ProbeParams
 
-from purerl.algorithms.ppo import make_ppo
-from purerl.algorithms.ppo_config import PPOConfig
+from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.compile.program import train
 from purerl.networks import NetworkConfig, make_actor_critic
 from purerl.view.alarms import replay

@@ -9,8 +9,7 @@ import jax
 import pytest
 from probes import RewardOne
 
-from purerl.algorithms.ppo import make_ppo
-from purerl.algorithms.ppo_config import PPOConfig
+from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.compile.program import build_program
 from purerl.networks import make_actor_critic
 

@@ -10,8 +10,9 @@ from test_maze_rewards import LEFT, RIGHT, UP, corridor
 from envs.maze import Maze, MazeParams
 from purerl.curriculum.book import no_evidence, update_scores
 from purerl.curriculum.options import CurriculumOptions
+from purerl.curriculum.outcome import level_outcome
 from purerl.curriculum.replay import Book
-from purerl.rollout.levels import Judgment, LevelTrace, level_outcome
+from purerl.types import Judgment, LevelTrace
 
 GAMMA = 0.9
 OPTIMAL = [RIGHT] * 4
