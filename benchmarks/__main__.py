@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,7 +61,7 @@ class List:
 class Run:
     """Take measures, each module in a process of its own; renew its table and its file of results."""
 
-    names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME...")] = ()
     """MODULE, or MODULE.MEASURE."""
     gpu: bool = False
     """Take the selection for one GPU, in eight minutes, besides those that are named."""
@@ -85,16 +85,7 @@ class Compare:
     """The same for values that were measured once, whose noise is unknown."""
 
 
-@dataclass(frozen=True)
-class Command:
-    """What to do."""
-
-    do: Annotated[
-        Annotated[List, tyro.conf.subcommand("list")]
-        | Annotated[Run, tyro.conf.subcommand("run")]
-        | Annotated[Compare, tyro.conf.subcommand("compare")],
-        tyro.conf.arg(name=""),
-    ] = field(default_factory=List)
+COMMANDS = {"list": List, "run": Run, "compare": Compare}
 
 
 def modules() -> list[str]:
@@ -238,7 +229,7 @@ def show_comparison(options: Compare, console: Console) -> bool:
 
 
 def _main() -> None:
-    do, console = arguments.parse_alone(Command, __doc__ or "").do, Console()
+    do, console = arguments.parse_command(COMMANDS, __doc__ or ""), Console()
     if isinstance(do, Run):
         run(do, console)
     elif isinstance(do, Compare):

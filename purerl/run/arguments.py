@@ -1,17 +1,12 @@
-"""The command line of an experiment: tyro reads it, and each of its refusals becomes one line."""
+"""The command line of an experiment: what is wrong with it is said in one line, and tyro reads the rest."""
 
 import contextlib
-import dataclasses
-import difflib
 import inspect
 import io
-import itertools
-import re
 import shutil
 import sys
 import textwrap
-import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
@@ -20,23 +15,28 @@ import tyro
 
 from purerl.host import limits
 from purerl.host.errors import UserError
-from purerl.run import options
+from purerl.run import help_texts, mistakes
 from purerl.run.experiment import HOST_OPTIONS, RunOptions
 
 C = TypeVar("C", bound=RunOptions)
 T = TypeVar("T")
 
-# What tyro calls a value, in the words of a message: one of them, several of them.
-_WORDS = {
-    "INT": ("a whole number", "whole numbers"),
-    "FLOAT": ("a number", "numbers"),
-    "PATH": ("a path", "paths"),
-    "STR": ("a word", "words"),
-}
-
 SHELLS = ("bash", "zsh", "tcsh")
 """Shells that completion is printed for."""
+_HELP = {"-h", "--help"}
 _COMPLETION = {"--tyro-print-completion": "", "--tyro-write-completion": ", and a file"}
+
+
+@dataclass(frozen=True)
+class RunChoices:
+    """What is to be done with an earlier run."""
+
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Go on with the run in this directory, exactly where its newest checkpoint is."""
+    eval_only: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Evaluate the newest checkpoint of the run in this directory, and train no more."""
+    checkpoint: Annotated[str | None, tyro.conf.arg(metavar="last|best|N")] = None
+    """With --resume or --eval-only: another checkpoint that was kept, the best or that after N chunks."""
 
 
 class Request(NamedTuple, Generic[C]):
@@ -72,20 +72,18 @@ def parse(
     """
     tokens = list(sys.argv[1:] if argv is None else argv)
     describe(tokens, description or config_class.__doc__ or "")
-    parsed = _parse_with_tyro(_with_run_choices(config_class), tokens)
+    parsed = _parse_with_tyro(_both(RunChoices, config_class), tokens, known=(RunChoices, config_class))
     limits.check(parsed.config)
-    for option, path in (("--resume", parsed.resume), ("--eval-only", parsed.eval_only)):
-        if path is not None:
-            limits.check_path(option, path)
-    given = tuple(_option_names(tokens))
+    limits.check(parsed.options)
+    choices = parsed.options
     request = Request(
         config=parsed.config,
-        given=given,
-        resume=parsed.resume,
-        eval_only=parsed.eval_only,
-        checkpoint=parsed.checkpoint or "last",
+        given=tuple(_option_names(tokens)),
+        resume=choices.resume,
+        eval_only=choices.eval_only,
+        checkpoint=choices.checkpoint or "last",
     )
-    _check_choices(request, is_chosen=parsed.checkpoint is not None)
+    _check_choices(request, is_chosen=choices.checkpoint is not None)
     _check_unread(request)
     return request
 
@@ -125,23 +123,43 @@ def parse_beside(
     Raises:
         UserError: an option is unknown, misspelt or has a wrong value.
     """
-    unprefixed = tyro.conf.arg(name="")
-
-    @dataclass(frozen=True)
-    class Arguments:
-        options: Annotated[options_class, unprefixed] = field(default_factory=options_class)  # type: ignore[valid-type]
-        config: Annotated[config_class, unprefixed] = field(default_factory=config_class)  # type: ignore[valid-type]
-
     describe(tokens, description)
-    parsed = _parse_with_tyro(Arguments, tokens)
+    parsed = _parse_with_tyro(_both(options_class, config_class), tokens, known=(options_class, config_class))
     limits.check(parsed.options)
     limits.check(parsed.config)
     return parsed.config, parsed.options
 
 
+def parse_command(
+    commands: Mapping[str, type[Any]], description: str, argv: Sequence[str] | None = None
+) -> Any:
+    """Read the command line of a program with several commands, of which the first word names one.
+
+    Args:
+        commands: dataclasses of their options, by name; without a word the first is meant.
+        description: what `--help` says, before it names the commands.
+        argv: arguments, without the name of the program; None: those of the process.
+
+    Returns:
+        The options of the command that was named.
+
+    Raises:
+        UserError: there is no such command, or one of its options is wrong.
+    """
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    name = tokens[0] if tokens else next(iter(commands))
+    if name in commands:
+        return parse_alone(commands[name], commands[name].__doc__ or "", tokens[1:])
+    if name not in _HELP:
+        raise UserError(f"{limits.shown(name)!r} is no command; there are {', '.join(commands)}")
+    said = [f"    {each:9} {(command.__doc__ or '').strip()}" for each, command in commands.items()]
+    describe(tokens, "\n\n".join([inspect.cleandoc(description), "\n".join(said), "Each takes --help, too."]))
+    raise SystemExit(0)
+
+
 def describe(tokens: list[str], description: str) -> None:
     """Print what a command is for where `--help` is asked for."""
-    if "-h" in tokens or "--help" in tokens:
+    if _HELP & set(tokens):
         print(_wrapped(inspect.cleandoc(description)), end="\n\n")
 
 
@@ -152,41 +170,42 @@ def _wrapped(text: str) -> str:
     return "\n\n".join(paragraphs)
 
 
-def _with_run_choices(config_class: type[C]) -> Any:
-    """A dataclass with the configuration and, beside it, what is to be done with an earlier run."""
-
+def _both(options_class: type[Any], config_class: type[Any]) -> Any:
+    """A dataclass whose options are those of two others, under the names that they have there."""
     unprefixed = tyro.conf.arg(name="")
 
     @dataclass(frozen=True)
     class Arguments:
+        options: Annotated[options_class, unprefixed] = field(default_factory=options_class)  # type: ignore[valid-type]
         config: Annotated[config_class, unprefixed] = field(default_factory=config_class)  # type: ignore[valid-type]
-        resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-        """Go on with the run in this directory, exactly where its newest checkpoint is."""
-        eval_only: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-        """Evaluate the newest checkpoint of the run in this directory, and train no more."""
-        checkpoint: Annotated[str | None, tyro.conf.arg(metavar="last|best|N")] = None
-        """With --resume or --eval-only: another checkpoint that was kept, the best or that after N chunks."""
 
     return Arguments
 
 
-def _parse_with_tyro(arguments_class: Any, tokens: list[str], default: Any = None) -> Any:
+def _parse_with_tyro(
+    arguments_class: Any, tokens: list[str], default: Any = None, known: Sequence[Any] = ()
+) -> Any:
     _check_completion(tokens)
-    captured = io.StringIO()
+    if not _asks_for_text(tokens):
+        mistakes.check(tokens, *(known or (arguments_class if default is None else default,)))
     try:
-        with contextlib.redirect_stderr(captured):
+        with contextlib.redirect_stderr(io.StringIO()):
             return tyro.cli(
                 arguments_class,
                 args=tokens,
                 description="",
                 **({} if default is None else {"default": default}),
-                registry=options.registry,
+                registry=help_texts.registry,
             )
     except SystemExit as stop:
         if not stop.code:
             raise
-        known = arguments_class if default is None else default
-        raise UserError(_in_one_line(captured.getvalue(), tokens, known)) from None
+        raise UserError("the command line cannot be read; --help lists all options") from None
+
+
+def _asks_for_text(tokens: list[str]) -> bool:
+    """Whether help or completion is asked for, in the place of what the command does."""
+    return bool(_HELP & set(tokens)) or any(token.replace("_", "-") in _COMPLETION for token in tokens[:1])
 
 
 def _check_completion(tokens: list[str]) -> None:
@@ -199,81 +218,6 @@ def _check_completion(tokens: list[str]) -> None:
         raise UserError(f"{wanted}, not {limits.shown(' '.join(tokens[1:2]))!r}")
     if _COMPLETION[first] and len(tokens) < 3:
         raise UserError(wanted)
-
-
-def _in_one_line(printed: str, tokens: list[str], arguments_class: Any) -> str:
-    """What tyro printed in a box, as one sentence."""
-    lines = [line.strip("│╭╮╰╯ ") for line in printed.splitlines()]
-    body = [line for line in lines[1:] if line.strip()]
-    sections = itertools.groupby(body, key=lambda line: not line.strip("─-"))
-    message = " ".join(next((list(section) for is_rule, section in sections if not is_rule), body))
-    if message.startswith("Unrecognized"):
-        return _unknown_option(message, tokens, arguments_class)
-    if found := re.match(r"Missing value for argument '(.+?)'\. Expected (\d+) values?", message):
-        name, count = found.groups()
-        return f"{name} takes {count} value{'s' * (count != '1')}"
-    if found := re.match(
-        r"invalid choice '(.*)' for argument '(.+?)'\. Expected one of \((.*?),?\)", message
-    ):
-        value, name, choices = found.groups()
-        return f"{name} takes {choices.replace(chr(39), '').replace(', ', ' | ')}, not {value!r}"
-    if found := re.match(r"Error parsing (--[\w.-]+).*?: (.*)", message):
-        return _wrong_type(found.group(1), found.group(2), body)
-    return message
-
-
-def _wrong_type(name: str, reason: str, body: list[str]) -> str:
-    metavar = next((line.partition(" ")[2] for line in body if line.startswith(f"{name} ")), "")
-    values = re.search(r"from \[(.*?)\]", reason)
-    given = " ".join(re.findall(r"'(.*?)'", values.group(1) if values else reason))
-    wanted = " or ".join(_in_words(choice.strip("{}")) for choice in reversed(metavar.split("|")))
-    return f"{name} takes {wanted}, not {given!r}" if wanted and given else f"{name}: {reason}"
-
-
-def _in_words(metavar: str) -> str:
-    """`FLOAT FLOAT` as "2 numbers", `[INT [INT ...]]` as "whole numbers"."""
-    kinds = re.findall(r"[A-Z]{2,}", metavar)
-    if not kinds or kinds[0] not in _WORDS or len(set(kinds)) > 1:
-        return metavar
-    one, several = _WORDS[kinds[0]]
-    if "..." in metavar:
-        return several
-    return one if len(kinds) == 1 else f"{len(kinds)} {several}"
-
-
-def _unknown_option(message: str, tokens: list[str], arguments_class: Any) -> str:
-    unknown = re.sub(r"^.*?options?: *", "", message).split(", ")[0].partition("=")[0]
-    if not unknown.startswith("--"):
-        before = tokens[: tokens.index(unknown)] if unknown in tokens else []
-        option = next((token for token in reversed(before) if token.startswith("--")), None)
-        where = f"{option} takes fewer values" if option else "options begin with --"
-        return f"{unknown!r} is not an option; {where}"
-    prefix, _, name = unknown.replace("_", "-").strip("-").rpartition(".")
-    names = _known_options(arguments_class)
-    fields = difflib.get_close_matches(name, {_field(option) for option in names}, n=1, cutoff=0.6)
-    close = [name for name in names if _field(name) in fields]
-    near = [name for name in close if name.startswith(f"--{prefix}.")] or close
-    hint = f"did you mean {' or '.join(near[:3])}?" if near else "--help lists all options"
-    return f"unknown option {unknown}; {hint}"
-
-
-def _field(name: str) -> str:
-    return name.strip("-").rpartition(".")[2]
-
-
-def _known_options(config_class: Any, prefix: str = "--") -> list[str]:
-    names = []
-    default = config_class() if isinstance(config_class, type) else config_class
-    hints = typing.get_type_hints(type(default), include_extras=True) if prefix != "--" else {}
-    for member in dataclasses.fields(default):
-        if tyro.conf.Suppress in getattr(hints.get(member.name), "__metadata__", ()):
-            continue
-        value = getattr(default, member.name)
-        nested = dataclasses.is_dataclass(value)
-        name = prefix + member.name.replace("_", "-")
-        is_unprefixed = prefix == "--" and member.name in ("config", "options")
-        names += _known_options(value, prefix if is_unprefixed else f"{name}.") if nested else [name]
-    return names
 
 
 def _option_names(tokens: list[str]) -> list[str]:

@@ -232,13 +232,13 @@ def test_samples_from_levels_that_are_only_scored_leave_no_trace_in_the_gradient
         # Levels of even slot have cue 1, those of odd slot cue -1; environment e starts on level e.
         env = Rewarded(num_actions=2)
         algorithm = make_ppo(env, network, curriculum=half_learnable(env))
-        state = algorithm.init(jax.random.key(0), config)
+        plain = config.replace(normalize_rewards=False)
+        state = algorithm.init(jax.random.key(0), plain)
         cue = jnp.array([1.0, -1.0, 1.0, -1.0])
         env_state = dataclasses.replace(state.actor.env_state, cue=cue)
         observation = jax.vmap(env._observe)(env_state)
         actor = dataclasses.replace(state.actor, env_state=env_state, observation=observation)
         state = dataclasses.replace(state, actor=actor)
-        plain = config.replace(normalize_rewards=False)
         return algorithm.update(state, plain)[0].learner.params
 
     one, other = after_one_update(-1.0), after_one_update(7.0)

@@ -16,8 +16,7 @@ from flax import struct
 
 from purerl.compile import placement
 from purerl.functional.metrics import pack
-from purerl.host.errors import UserError
-from purerl.ranges import Unlimited
+from purerl.ranges import Count, NotNegative, Number, Positive, Unlimited
 from purerl.run import cli
 from purerl.run.experiment import Experiment, RunOptions, Steps
 from purerl.types import Algorithm, Mean, TrainState
@@ -30,13 +29,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 class FakeConfig:
     """The algorithm."""
 
-    learning_rate: float = 1e-2
-    """Step size of Adam, at least 0."""
+    learning_rate: NotNegative = 1e-2
+    """Step size of Adam."""
     max_grad_norm: Unlimited = float("inf")
     """Largest norm of the gradient."""
-    num_envs: int = struct.field(default=4, pytree_node=False)
+    num_envs: Count = struct.field(default=4, pytree_node=False)
     """Environments side by side."""
-    width: int = struct.field(default=8, pytree_node=False)
+    width: Count = struct.field(default=8, pytree_node=False)
     """Units in the layer."""
 
 
@@ -44,11 +43,11 @@ class FakeConfig:
 class FakeEnvParams:
     """The environment."""
 
-    wind: float = 1.5
+    wind: Number = 1.5
     """Speed of the wind, in meters a second."""
-    gains: tuple[float, float] = (1.0, 2.0)
+    gains: tuple[NotNegative, NotNegative] = (1.0, 2.0)
     """Gain of each motor."""
-    limit: float | None = None
+    limit: Positive | None = None
     """Highest speed, in meters a second, that the motors may reach with the wind behind them and both gains
     at their largest. No limit where it is
     not given."""
@@ -187,10 +186,6 @@ def evaluate(learner, seed):
 
 
 def build(config):
-    if config.algorithm.learning_rate < 0:
-        raise UserError(
-            f"--algorithm.learning-rate is {config.algorithm.learning_rate}; it must be at least 0"
-        )
     if config.total_steps % (UPDATES_PER_CHUNK * config.algorithm.num_envs):
         raise ValueError(
             f"total_steps = {config.total_steps} is not divisible by {2 * config.algorithm.num_envs}"

@@ -5,13 +5,20 @@ import json
 import re
 import sys
 import textwrap
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
 
 import jax
+import ppo_bikkle
 import pytest
 import tyro
 from fake_experiment import build
 
-from purerl.run import directory, options
+from purerl.host import limits
+from purerl.host.errors import UserError
+from purerl.run import directory, help_texts, mistakes
+from purerl.run.arguments import parse, parse_alone
 
 MISTAKES = {
     "--algorithm.learnin-rate 3": (
@@ -33,6 +40,14 @@ MISTAKES = {
     "--algorithm.learning-rate much": "--algorithm.learning-rate takes a number, not 'much'",
     "--algorithm.learning-rate -1": "--algorithm.learning-rate is -1.0; it must be at least 0",
     "--env.gains 1": "--env.gains takes 2 values",
+    "--env.gains 1 -2": "--env.gains is -2.0; it must be at least 0",
+    "--env.gains 1 --seed 3": "--env.gains takes 2 values",
+    "--env.limit=-1": "--env.limit is -1.0; it must be above 0",
+    "--num_seeds x": "--num-seeds takes a whole number, not 'x'",
+    "--seed=": "--seed takes a whole number, not ''",
+    "--seed 1 -- extra": "'extra' is not an option; options begin with --",
+    "--keep-best true": "'true' is not an option; --keep-best takes no value",
+    "-seed 3": "'-seed' is not an option; options begin with --",
     "--env.gains 1 x": "--env.gains takes 2 numbers, not '1 x'",
     "--env.gains 1 2 3": "'3' is not an option; --env.gains takes fewer values",
     "--network foo": "--network takes mlp | attention, not 'foo'",
@@ -117,25 +132,100 @@ def test_the_help_names_every_option_with_its_default_and_fits_the_terminal(comm
     assert max(map(len, output.splitlines())) <= width
 
 
+def test_the_help_shows_the_range_of_every_option_that_has_one(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit):
+        parse(ppo_bikkle.Config, ["--help"])
+    text = " ".join(re.sub("[│─╭╮╰╯]", " ", capsys.readouterr().out).split())
+    ranges = {name: allowed.words() for name, _, allowed in limits.values_of(ppo_bikkle.Config()) if allowed}
+    assert len(ranges) > 30
+    for name, words in ranges.items():
+        option = "--" + name.replace("_", "-")
+        help_text = text.split(f"{option} ")[1].split(" --")[0]
+        assert re.search(rf"\({re.escape(words)}(; default: [^()]+)?\)", help_text) or not words, help_text
+
+
 def test_a_docstring_over_several_lines_is_one_paragraph_of_the_help(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     lines = [line.strip("│ ") for line in command("--help")[1].splitlines()]
-    first = lines.index("--env.limit {None}|FLOAT") + 1
-    last = next(index for index in range(first, len(lines)) if lines[index].endswith("not given."))
-    paragraph = lines[first : last + 1]
+    option, end = "--env.limit FLOAT|None", "(above\N{NO-BREAK SPACE}0)"
+    first = next(index for index, line in enumerate(lines) if line.startswith(option))
+    last = next(index for index in range(first, len(lines)) if lines[index].endswith(end))
+    paragraph = [lines[first].removeprefix(option).strip(), *lines[first + 1 : last + 1]]
     text = inspect.cleandoc("""
         Highest speed, in meters a second, that the motors may reach with the wind behind them and both gains
         at their largest. No limit where it is not given.
     """).replace("\n", " ")
-    assert paragraph == textwrap.wrap(text, width=max(map(len, paragraph)))
+    assert paragraph == textwrap.wrap(f"{text} {end}", width=max(map(len, paragraph)))
     assert not [line for line in lines if "default: None" in line]
+
+
+@dataclass(frozen=True)
+class Order:
+    """With every kind of option."""
+
+    dish: Annotated[str, tyro.conf.Positional]
+    """What to eat."""
+    count: int = 1
+    where: Path = Path("here")
+    name: str | None = None
+    hot: bool | None = None
+    size: Literal["small", "large"] | None = None
+    prices: dict[str, float] = field(default_factory=dict)
+    pair: tuple[int, float] | None = None
+    counts: tuple[int, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("", "DISH is missing; --help says what it is"),
+        ("soup salad", "'salad' is not an option; options begin with --"),
+        ("soup --count", "--count takes 1 value"),
+        ("soup --count 1.5", "--count takes a whole number, not '1.5'"),
+        ("soup --count --name x", "--count takes 1 value"),
+        ("soup --hot maybe", "--hot takes True or False or None, not 'maybe'"),
+        ("soup --size huge", "--size takes small | large or None, not 'huge'"),
+        ("soup --prices tea", "--prices takes names and values by turns, not 'tea'"),
+        ("soup --prices tea hot", "--prices takes names and values by turns, not 'tea hot'"),
+        ("soup --counts 1 x", "--counts takes whole numbers, not '1 x'"),
+        ("soup --pric tea 2", "unknown option --pric; did you mean --prices?"),
+        ("soup --no-hot", "unknown option --no-hot; did you mean"),
+    ],
+)
+def test_every_kind_of_option_says_what_it_takes(arguments, says):
+    with pytest.raises(UserError) as refusal:
+        mistakes.check(arguments.split(), Order)
+    assert str(refusal.value).startswith(says)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "soup",
+        "--count -3 soup --name None",
+        "soup --counts --where ..",
+        "soup --hot True --size large --pair 1 1e9 --counts 1 2 3",
+        "soup --prices tea 2 coffee 3 --pair None --name=--count",
+        "-- --soup",
+    ],
+)
+def test_what_has_no_mistake_is_read(arguments):
+    order = parse_alone(Order, "Order.", arguments.split())
+    assert order == tyro.cli(Order, args=arguments.split())
+
+
+def test_what_tyro_alone_refuses_is_one_line_as_well(monkeypatch):
+    monkeypatch.setattr(mistakes, "check", lambda *_: None)
+    with pytest.raises(UserError, match="the command line cannot be read"):
+        parse_alone(Order, "Order.", ["soup", "--count", "x"])
 
 
 def test_fields_of_a_class_without_source_have_no_help_and_still_work():
     scope = {}
     exec("import dataclasses\n@dataclasses.dataclass\nclass Typed:\n    x: int = 3\n", scope)
-    assert options.docstrings(scope["Typed"]) == {}
-    assert tyro.cli(scope["Typed"], args=["--x", "4"], registry=options.registry).x == 4
+    assert help_texts.docstrings(scope["Typed"]) == {}
+    assert tyro.cli(scope["Typed"], args=["--x", "4"], registry=help_texts.registry).x == 4
 
 
 def test_a_run_leaves_all_its_files_and_a_complete_summary(command, tmp_path):
