@@ -40,13 +40,15 @@ def gradient_metrics(optimizer_state: PyTree, params: PyTree) -> Packed:
     """L2 and infinity norm of the last gradient of each layer, and the infinity norm of all.
 
     Args:
-        optimizer_state: of a chain that begins with `keep_gradient`.
+        optimizer_state: of a chain that begins with `keep_gradient`; or several, of which each moves a part
+            of the parameters.
         params: whose flat vector the optimizer changes.
 
     Returns:
         `gradient_max`, `gradient_norm/LAYER` and `gradient_max/LAYER`; a layer is a module with parameters.
     """
-    (gradient,) = optax.tree.get_all_with_path(optimizer_state, "gradient")[0][1:]
+    found = optax.tree.get_all_with_path(optimizer_state, "gradient")
+    gradient = sum(kept for _, kept in found)
     paths, leaves = zip(*jax.tree_util.tree_flatten_with_path(params)[0], strict=True)
     ends = np.cumsum([leaf.size for leaf in leaves])
     owners = [_layer_of(path) for path in paths]

@@ -31,6 +31,8 @@ IDLE = {
         *LEARNERS["sac, three steps"],
         {"entropy_per_dimension", "initial_temperature", "priority_exponent", "weight_exponent"},
     ),
+    "c51": (*LEARNERS["c51"], {"priority_exponent", "weight_exponent"}),
+    "td3": (*LEARNERS["td3"], {"priority_exponent", "weight_exponent"}),
     "sac, prioritized": (
         sac,
         SAC.replace(prioritized=True),

@@ -42,14 +42,13 @@ def test_what_is_seen_behind_the_end_reaches_nothing(name):
     jax.tree.map(np.testing.assert_array_equal, told_beside_nan, told)
 
 
-@pytest.mark.parametrize("name", ["ppo", "grpo", "pqn", "dqn", "sac, three steps"])
+@pytest.mark.parametrize("name", ["ppo", "grpo", "pqn", "dqn", "c51", "sac, three steps", "td3"])
 def test_the_first_update_has_the_full_rate_and_the_last_of_four_a_quarter_of_it(name):
     rate = runs(name)[0][1]["learning_rate"]
     start = LEARNERS[name][1].learning_rate
     expected = np.array([1.0, 0.75, 0.5])
-    if name.startswith(
-        ("dqn", "sac")
-    ):  # 16 rounds in each update: the mean over 0, 1, ..., 15 of 64, then of 16, ..., 31
+    # 16 rounds in each update: the mean over 0, 1, ..., 15 of 64, then of 16, ..., 31.
+    if name.startswith(("dqn", "c51", "sac", "td3")):
         expected -= 7.5 / 64
     np.testing.assert_allclose(rate.total / rate.weight, start * expected, rtol=1e-5)
 
