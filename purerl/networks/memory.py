@@ -11,8 +11,11 @@ Leaves of a carry are [B, ...], as the state of a run holds them; `initial(B)` r
 Axes: W width, T time, B samples, M past steps, H heads, D width of a head.
 """
 
-from typing import Any, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, TypeAlias
 
+import flax.linen as nn
 from flax import struct
 
 from purerl.networks.memory_linear import LinearRecurrentUnits
@@ -21,6 +24,10 @@ from purerl.networks.memory_transformer import GatedTransformerXL
 
 MemoryName = Literal["none", "gru", "lstm", "transformer", "lru"]
 """Kinds of memory; "none" is a network that sees the present alone."""
+
+
+MemoryFactory: TypeAlias = Callable[..., nn.Module]
+"""Makes a memory, as above and with its `width` W; called with `name=...` alone, or with nothing."""
 
 
 @struct.dataclass
@@ -45,15 +52,17 @@ class MemoryConfig:
     """Largest magnitude of an eigenvalue at the start (lru)."""
 
 
-def make_memory(name: MemoryName, config: MemoryConfig) -> Any:
-    """The module that `--memory` names; not for "none"."""
+def make_memory(name: MemoryName, config: MemoryConfig) -> MemoryFactory:
+    """What makes the module that `--memory` names; not for "none"."""
     if name == "gru":
-        return GRU(config.width)
+        return partial(GRU, config.width)
     if name == "lstm":
-        return LSTM(config.width)
+        return partial(LSTM, config.width)
     if name == "lru":
-        return LinearRecurrentUnits(config.width, config.num_layers, config.min_radius, config.max_radius)
-    return GatedTransformerXL(
+        sizes = (config.width, config.num_layers, config.min_radius, config.max_radius)
+        return partial(LinearRecurrentUnits, *sizes)
+    return partial(
+        GatedTransformerXL,
         width=config.width,
         num_layers=config.num_layers,
         num_heads=config.num_heads,
