@@ -8,12 +8,12 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from purerl.types import INFO, ActionSpace, Environment, Network, Params, PyTree
+from purerl.types import INFO, ActionSpace, Environment, Network, Params, PyTree, Space
 
 METHODS = ("reset_env", "step_env", "is_truncated", "observation_space", "action_space")
 
 
-def check_environment(env: Any, params: PyTree) -> None:
+def check_environment(env: Environment, params: Params) -> None:
     """Traces a reset and a step of one environment, without running them.
 
     Args:
@@ -40,8 +40,9 @@ def check_environment(env: Any, params: PyTree) -> None:
     _check_same(name, "state", state, after_state)
     if not isinstance(info, Mapping):
         raise ValueError(f"{name}: info of step_env is a {type(info).__name__}, not a dict")
-    if getattr(env, "observe_state", None) is not None:
-        again = _trace(name, "observe_state", env.observe_state, state, params)
+    look_again = getattr(env, "observe_state", None)
+    if look_again is not None:
+        again = _trace(name, "observe_state", look_again, state, params)
         _check_same(name, "observation", observation, again, "observe_state")
     truncated = _trace(name, "is_truncated", env.is_truncated, state, params)
     told = {key: info[key] for key in INFO if key in info}
@@ -234,12 +235,13 @@ def _name(network: Any) -> str:
     return getattr(network, "name", None) or type(network).__name__
 
 
-def check_actions(name: str, space: Any) -> None:
+def check_actions(name: str, space: Space) -> None:
     """Raises ValueError, with one line, where a policy cannot choose from a space of actions."""
     kind = type(space).__name__
     is_choice = hasattr(space, "n") and getattr(space, "shape", ()) == ()
-    if is_choice and getattr(space, "start", 0):
-        raise ValueError(f"{name}: actions that begin at {space.start} are not handled; number them from 0")
+    start = getattr(space, "start", 0)
+    if is_choice and start:
+        raise ValueError(f"{name}: actions that begin at {start} are not handled; number them from 0")
     if not is_choice and (hasattr(space, "n") or not hasattr(space, "low")):
         raise ValueError(
             f"{name}: actions of the kind {kind} are not handled; offer one Discrete choice (of all "

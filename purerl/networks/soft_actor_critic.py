@@ -1,7 +1,6 @@
 """A policy and several action values for each observation: the networks of soft actor-critic."""
 
 import math
-from typing import Any
 
 import distrax
 import flax.linen as nn
@@ -98,7 +97,9 @@ class SoftActorCritic(nn.Module):
             for _ in range(self.num_critics)
         ]
 
-    def __call__(self, observation: PyTree, action: jax.Array) -> tuple[Any, jax.Array]:
+    def __call__(
+        self, observation: PyTree, action: jax.Array
+    ) -> tuple[TanhNormal | distrax.Categorical, jax.Array]:
         """The policy, and the values of actions: all parameters are used once."""
         return self.policy(observation), self.values(self.features(observation), action)
 
