@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from benchmarks.rows import Row, on_all_devices, rates, seconds_of, take
 from purerl import spaces
 from purerl.networks import GridNetworkName, NetworkConfig, make_actor_critic
-from purerl.networks.convolution import convolve
+from purerl.networks.kernels.convolution import convolve
 from purerl.types import PyTree
 
 SIZES = (9, 15)

@@ -16,7 +16,7 @@ from purerl.compile.platforms import seeds_side_by_side, takes_cpu_options
 from purerl.compile.runtime import num_cores
 from purerl.compile.sharding import trace
 from purerl.compile.waiting import safe
-from purerl.functional.metrics import Packed, add_up
+from purerl.functional.metrics import Packed, add_up, means
 from purerl.types import Algorithm, AxisName, Config, TrainState
 
 MakeAlgorithm = Callable[[AxisName], Algorithm]
@@ -26,12 +26,32 @@ LEAST_ENVS = 8
 
 def train(
     algorithm: Algorithm, config: Config, key: jax.Array, num_updates: int
-) -> tuple[TrainState, Packed]:
-    """A whole run: `init`, then `num_updates` updates; metrics stacked, leaves [num_updates].
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """A whole run: `init`, then `num_updates` updates.
 
     Pure: `jit` it, `vmap` it over keys (see `sweep`) or over leaves of the config.
-    """
 
+    Args:
+        algorithm: what learns.
+        config: its configuration.
+        key: a `jax.random.key`, used up here.
+        num_updates: N.
+
+    Returns:
+        The state after the last update, and metrics by name, float32 [N]: `episode_return` of an update is
+        the mean over the episodes that ended in it, NaN where none did.
+
+    Raises:
+        ValueError: where JAX computes in float64.
+    """
+    state, sums = train_sums(algorithm, config, key, num_updates)
+    return state, means(sums)
+
+
+def train_sums(
+    algorithm: Algorithm, config: Config, key: jax.Array, num_updates: int
+) -> tuple[TrainState, Packed]:
+    """`train` with metrics as sums, [N, K, 2], which can be added up over updates, seeds and shards."""
     check_precision()
 
     def step(state, _):
@@ -42,8 +62,8 @@ def train(
 
 def sweep(
     algorithm: Algorithm, config: Config, keys: jax.Array, num_updates: int
-) -> tuple[TrainState, Packed]:
-    """One run a key, keys [S], in one program; every leaf of the result has a leading axis S."""
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """One run a key, keys [S], in one program: `train` with a leading axis S, metrics float32 [S, N]."""
     return jax.vmap(lambda key: train(algorithm, config, key, num_updates))(keys)
 
 

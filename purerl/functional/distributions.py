@@ -1,17 +1,18 @@
 """The little that distrax lacks: policies that fill a box, and samples from noise that is drawn ahead."""
 
 import math
-from typing import Any
 
 import distrax
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from purerl.types import ActionSpace
+
 _LOG_SQRT_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
-def draw_noise(key: jax.Array, space: Any, *batch: int) -> jax.Array:
+def draw_noise(key: jax.Array, space: ActionSpace, *batch: int) -> jax.Array:
     """What chance decides in actions over a space: [*batch, A], Gumbel (discrete) or Gaussian noise.
 
     Drawn ahead of a loop over steps it costs little: on a CPU, each draw within a loop is a loop itself.

@@ -79,6 +79,14 @@ def add_up(packed: Packed) -> Packed:
     return dataclasses.replace(packed, values=packed.values.reshape(-1, len(packed.names), 2).sum(0))
 
 
+def means(packed: Packed | Metrics) -> dict[str, jax.Array]:
+    """Each metric by its name as what it is, a mean: float32 [...], NaN where nothing went into it."""
+    packed = pack(packed)
+    total, weight = packed.values[..., 0], packed.values[..., 1]
+    mean = jnp.where(weight > 0, total / weight, jnp.nan)
+    return {name: mean[..., index] for index, name in enumerate(packed.names)}
+
+
 def unpack(packed: Packed) -> Metrics:
     """Each metric by its name, fields [...]."""
     return {name: packed[name] for name in packed.names}

@@ -6,13 +6,13 @@ steps. Parts of an update count as parts: with K rounds of learning in an update
 i + k / K behind it.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
+from purerl.types import Config
 
-def share_done(config: Any, num_updates: jax.Array) -> jax.Array:
+
+def share_done(config: Config, num_updates: jax.Array) -> jax.Array:
     """The share of a run that is done, float32 in [0, 1].
 
     Args:
@@ -27,7 +27,7 @@ def linear(start: jax.Array | float, end: jax.Array | float, share: jax.Array) -
     return start + share * (end - start)
 
 
-def learning_rate(config: Any, num_updates: jax.Array) -> jax.Array:
+def learning_rate(config: Config, num_updates: jax.Array) -> jax.Array:
     """The step size in force: linear from `learning_rate` to `final_learning_rate`, float32 [...].
 
     Args:
@@ -37,7 +37,7 @@ def learning_rate(config: Any, num_updates: jax.Array) -> jax.Array:
     return linear(config.learning_rate, config.final_learning_rate, share_done(config, num_updates))
 
 
-def exploration_rate(config: Any, num_updates: jax.Array) -> jax.Array:
+def exploration_rate(config: Config, num_updates: jax.Array) -> jax.Array:
     """Epsilon in force: linear from `epsilon` to `final_epsilon` in the first `exploration_share` of a run.
 
     Args:

@@ -1,7 +1,7 @@
-"""Encoders of grids: from a batch of observations [B, H, W, F] to one feature vector a sample, [width, B].
+"""Encoders of grids: from a batch of observations [B, H, W, F] to one feature vector a sample, [B, width].
 
 None of them pools on the way, so positions stay exact. Those that read at the agent's cell have the same
-parameters whatever the size of the grid. Activations are features first and samples last: [C, H, W, B].
+parameters whatever the size of the grid. Within, features come first and samples last: [C, H, W, B].
 """
 
 import math
@@ -11,10 +11,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from purerl.networks.convolution import NEIGHBOURS, convolve, shifted
-from purerl.networks.layers import Dense, Layer, activate, as_numbers, matmul
-from purerl.networks.orthogonal import orthogonal
-from purerl.networks.propagation import propagate
+from purerl.networks.kernels.convolution import NEIGHBOURS, convolve, shifted
+from purerl.networks.kernels.dense import matmul, orthogonal
+from purerl.networks.kernels.propagation import propagate
+from purerl.networks.layers import Dense, Layer, activate, as_numbers
 
 AGENT_CHANNEL = 1
 """Plane of a grid observation that is 1 in the agent's cell and 0 elsewhere."""
@@ -113,7 +113,7 @@ class ResidualConvEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
-        """Encodes a batch of observations [B, H, W, F]: float32 [width, B]."""
+        """Encodes a batch of observations [B, H, W, F]: float32 [B, width]."""
         grid = to_grid(observation)
         x = Conv(self.channels)(grid)
         for _ in range(self.num_blocks):
@@ -122,7 +122,7 @@ class ResidualConvEncoder(nn.Module):
                 activate(self.activation, hidden)
             )
         x = activate(self.activation, x)
-        return GridReadout(self.width, self.activation, self.readout)(x, grid[AGENT_CHANNEL])
+        return GridReadout(self.width, self.activation, self.readout)(x, grid[AGENT_CHANNEL]).T
 
 
 class RecurrentConvEncoder(Layer):
@@ -150,7 +150,7 @@ class RecurrentConvEncoder(Layer):
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
-        """Encodes a batch of observations [B, H, W, F]: float32 [width, B]."""
+        """Encodes a batch of observations [B, H, W, F]: float32 [B, width]."""
         grid = to_grid(observation)
         recalled = Conv(self.channels, name="recall")(grid)
         kernel = self.param("kernel", orthogonal(1.0), (9 * self.channels, self.channels))
@@ -160,7 +160,7 @@ class RecurrentConvEncoder(Layer):
 
         length = self.num_iterations or default_iterations(grid)
         hidden = jax.lax.scan(iterate, jax.nn.relu(recalled), None, length=length)[0]
-        return GridReadout(self.width, self.activation, self.readout)(hidden, grid[AGENT_CHANNEL])
+        return GridReadout(self.width, self.activation, self.readout)(hidden, grid[AGENT_CHANNEL]).T
 
 
 class PropagationEncoder(Layer):
@@ -189,7 +189,7 @@ class PropagationEncoder(Layer):
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
-        """Encodes a batch of observations [B, H, W, F]: float32 [width, B]."""
+        """Encodes a batch of observations [B, H, W, F]: float32 [B, width]."""
         grid = to_grid(observation)
         agent = grid[AGENT_CHANNEL]
         planes = jnp.concatenate([grid[:AGENT_CHANNEL], grid[AGENT_CHANNEL + 1 :]])
@@ -209,7 +209,7 @@ class PropagationEncoder(Layer):
         # In units of the local price a step toward the source is worth 1 wherever the agent stands.
         gain = gain / (read_at(agent, cost) + jnp.abs(gain))
         joined = [gain.reshape(-1, here.shape[-1]), here / SOURCE_SCALE, read_at(agent, features)]
-        return activate(self.activation, Dense(self.width)(jnp.concatenate(joined)))
+        return activate(self.activation, Dense(self.width)(jnp.concatenate(joined))).T
 
 
 def _follow_planes(key: jax.Array, shape: tuple[int, int], num_planes: int) -> jax.Array:

@@ -1,4 +1,4 @@
-"""An encoder of small pictures: from observations [B, H, W, F] to one vector a sample, [width, B]."""
+"""An encoder of small pictures: from observations [B, H, W, F] to one vector a sample, [B, width]."""
 
 import flax.linen as nn
 import jax
@@ -26,8 +26,8 @@ class ImageEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
-        """Encodes a batch of pictures, bool or number [B, H, W, F]: float32 [width, B]."""
+        """Encodes a batch of pictures, bool or number [B, H, W, F]: float32 [B, width]."""
         pixels = Conv(self.channels)(to_grid(observation))[:, 1:-1, 1:-1]  # the border saw beyond the edge
         pixels = activate(self.activation, LayerNorm()(pixels) if self.layer_norm else pixels)
         flat = pixels.reshape(-1, pixels.shape[-1])  # [C, H, W, B] -> [C * H * W, B]
-        return MLP((self.width,), self.activation, self.layer_norm)(flat)
+        return MLP((self.width,), self.activation, self.layer_norm)(flat).T

@@ -1,77 +1,26 @@
-"""Layers whose features come first and whose samples come last: [features, ..., B].
+"""The layers that networks are made of, and the plainest encoder: a multilayer perceptron.
 
-On a CPU the last axis is the one that vector units run over, and a network of width 16 to 64 is several
-times faster when that axis is the batch. On a GPU the layout costs nothing.
+An encoder maps a batch of observations to features, float32 [B, W]. Within, features come first and samples
+last, [features, ..., B]: on a CPU the last axis is the one that vector units run over, and a network of width
+16 to 64 is several times faster when that axis is the batch. On a GPU the layout costs nothing.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from purerl.compile.platforms import rows_first, turns_samples
-from purerl.networks.orthogonal import orthogonal
+from purerl.networks.kernels.dense import add_bias, matmul, orthogonal
+from purerl.types import PyTree
 
-
-def _product(a, b):
-    if getattr(jax.config, "jax_default_matmul_precision", None) != "bfloat16":
-        return a @ b
-    return jnp.matmul(a.astype(jnp.bfloat16), b.astype(jnp.bfloat16), preferred_element_type=jnp.float32)
-
-
-@jax.custom_vjp
-def matmul(kernel: jax.Array, x: jax.Array) -> jax.Array:
-    """Contracts the first axis of both: kernel [F, G], x [F, ...] -> [G, ...].
-
-    Under `jax.default_matmul_precision("bfloat16")` factors are rounded to bfloat16 and products summed in
-    float32, on every kind of device. The gradient is written out, because XLA's own form of it transposes the
-    activations in memory.
-    """
-    columns = x.reshape(x.shape[0], -1)
-    if turns_samples(columns.shape[1]):
-        product = rows_first(_product(rows_first(columns.T), rows_first(kernel))).T
-    else:
-        product = _product(kernel.T, columns)
-    return product.reshape(kernel.shape[1], *x.shape[1:])
-
-
-def _matmul_forward(kernel, x):
-    return matmul(kernel, x), (kernel, x)
-
-
-def _matmul_backward(residuals, gradient):
-    kernel, x = residuals
-    columns, gradient = x.reshape(x.shape[0], -1), gradient.reshape(gradient.shape[0], -1)
-    return _product(columns, gradient.T), _product(kernel, gradient).reshape(x.shape)
-
-
-matmul.defvjp(_matmul_forward, _matmul_backward)
-
-
-@jax.custom_vjp
-def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
-    """Adds a bias, [G], to features, [G, ...].
-
-    The gradient is written out, because on a CPU a product with ones is faster than a sum.
-    """
-    return y + bias.reshape(-1, *(1,) * (y.ndim - 1))
-
-
-def _add_bias_forward(y, bias):
-    return add_bias(y, bias), None
-
-
-def _add_bias_backward(_, gradient):
-    columns = gradient.reshape(gradient.shape[0], -1)
-    columns = rows_first(columns) if turns_samples(columns.shape[1]) else columns
-    ones = jnp.ones(columns.shape[1], columns.dtype)
-    return gradient, jnp.matmul(columns, ones, precision=jax.lax.Precision.HIGHEST)
-
-
-add_bias.defvjp(_add_bias_forward, _add_bias_backward)
+EncoderFactory: TypeAlias = Callable[..., nn.Module]
+"""Makes an encoder, a module from observations [B, ...] to float32 [B, W]; called with `name=...` alone, as a
+class of modules is, or a `functools.partial` of one."""
+FEW_FEATURES = 16
+"""Observations of no more features than this are transposed before, and not within, products."""
 
 
 class Layer(nn.Module):
@@ -161,3 +110,36 @@ def as_numbers(observation: jax.Array) -> jax.Array:
 def to_samples_last(x: jax.Array) -> jax.Array:
     """[B, ...] -> [..., B], reversed so that features come first: [B, N, F] -> [F, N, B]."""
     return jnp.transpose(x)
+
+
+def flatten_observation(observation: PyTree) -> jax.Array:
+    """One array of features from any observation: [F, B]. Values of absent tokens are zero."""
+    if isinstance(observation, dict):
+        parts = []
+        for group in sorted(observation.values(), key=lambda group: group.kind):
+            values, mask = to_samples_last(group.values), to_samples_last(group.mask)
+            values = jnp.where(mask[None], values, 0.0)
+            parts += [values.reshape(-1, values.shape[-1]), mask.astype(values.dtype)]
+        return jnp.concatenate(parts)
+    features = as_numbers(to_samples_last(observation.reshape(observation.shape[0], -1)))
+    # XLA would fold the transposition into each product that follows, which is slow where features are few.
+    return jax.lax.optimization_barrier(features) if features.shape[0] <= FEW_FEATURES else features
+
+
+class MLPEncoder(nn.Module):
+    """A multilayer perceptron on the flattened observation.
+
+    Attributes:
+        sizes: width of each hidden layer.
+        activation: name of a function in `jax.nn`.
+        layer_norm: whether features are normalized before each activation.
+    """
+
+    sizes: tuple[int, ...] = (64, 64)
+    activation: str = "tanh"
+    layer_norm: bool = False
+
+    @nn.compact
+    def __call__(self, observation: PyTree) -> jax.Array:
+        """Encodes a batch of observations: float32 [B, sizes[-1]]."""
+        return MLP(self.sizes, self.activation, self.layer_norm)(flatten_observation(observation)).T

@@ -11,8 +11,11 @@ Leaves of a carry are [B, ...], as the state of a run holds them; `initial(B)` r
 Axes: W width, T time, B samples, M past steps, H heads, D width of a head.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Literal, TypeAlias
 
+import flax.linen as nn
 from flax import struct
 
 from purerl import ranges
@@ -21,10 +24,14 @@ from purerl.networks.memory_recurrent import GRU, LSTM
 from purerl.networks.memory_transformer import GatedTransformerXL
 from purerl.ranges import Count, Number, Range
 
-Radius = Annotated[float, Range(0.0, below=1.0)]
-"""Magnitude of an eigenvalue: at 1, what is remembered would never fade."""
 MemoryName = Literal["none", "gru", "lstm", "transformer", "lru"]
 """Kinds of memory; "none" is a network that sees the present alone."""
+
+
+Radius = Annotated[float, Range(0.0, below=1.0)]
+"""Magnitude of an eigenvalue: at 1, what is remembered would never fade."""
+MemoryFactory: TypeAlias = Callable[..., nn.Module]
+"""Makes a memory, as above and with its `width` W; called with `name=...` alone, or with nothing."""
 
 
 @struct.dataclass
@@ -49,20 +56,22 @@ class MemoryConfig:
     """Largest magnitude of an eigenvalue at the start (lru)."""
 
 
-def make_memory(name: MemoryName, config: MemoryConfig) -> Any:
-    """The module that `--memory` names; not for "none".
+def make_memory(name: MemoryName, config: MemoryConfig) -> MemoryFactory:
+    """What makes the module that `--memory` names; not for "none".
 
     Raises:
         ValueError: one line that names the remedy, where a memory cannot be built.
     """
     check_memory(name, config)
     if name == "gru":
-        return GRU(config.width)
+        return partial(GRU, config.width)
     if name == "lstm":
-        return LSTM(config.width)
+        return partial(LSTM, config.width)
     if name == "lru":
-        return LinearRecurrentUnits(config.width, config.num_layers, config.min_radius, config.max_radius)
-    return GatedTransformerXL(
+        sizes = (config.width, config.num_layers, config.min_radius, config.max_radius)
+        return partial(LinearRecurrentUnits, *sizes)
+    return partial(
+        GatedTransformerXL,
         width=config.width,
         num_layers=config.num_layers,
         num_heads=config.num_heads,

@@ -3,78 +3,62 @@
 Axes: T time, B samples, W width; the leaves of a carry are [B, ...].
 """
 
-from typing import Any
-
 import distrax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from purerl.networks.actor_critic import (
-    ActorCritic,
-    Heads,
-    NetworkConfig,
-    NetworkName,
-    make_actor_critic,
-    make_encoder,
-    seen_by,
-)
-from purerl.networks.layers import Dense
-from purerl.networks.memory import MemoryConfig, MemoryName, check_memory, make_memory
-from purerl.types import PyTree
+from purerl.networks.actor_critic import ActorCritic, Heads, seen_by
+from purerl.networks.by_name import NetworkConfig, NetworkName, make_actor_critic
+from purerl.networks.layers import Dense, EncoderFactory
+from purerl.networks.memory import MemoryConfig, MemoryFactory, MemoryName, check_memory, make_memory
+from purerl.types import Environment, Params, PyTree
 
 
 class Trunk(nn.Module):
     """What comes before a head: an encoder, a map to the width of the memory, and the memory."""
 
-    encoder: NetworkName
-    config: NetworkConfig
-    memory: MemoryName
-    memory_config: MemoryConfig
+    encoder: EncoderFactory
+    memory: MemoryFactory
 
     def setup(self):
         """Builds the three."""
-        self.encode = make_encoder(self.encoder, self.config, "encode")
-        self.embed = Dense(self.memory_config.width, scale=1.0)
-        self.remember = make_memory(self.memory, self.memory_config)
+        self.encode = self.encoder(name="encode")
+        self.remember = self.memory(name="remember")
+        self.embed = Dense(self.remember.width, scale=1.0)
 
     def step(self, carry: PyTree, observation: PyTree, begins: jax.Array) -> tuple[PyTree, jax.Array]:
         """One step: the new carry, and features, float32 [W, B]."""
-        return self.remember.step(carry, self.embed(self.encode(observation)), begins)
+        return self.remember.step(carry, self.embed(self.encode(observation).T), begins)
 
     def __call__(self, carry: PyTree, observation: PyTree, begins: jax.Array) -> jax.Array:
         """A segment of observations [T, B, ...]: features, float32 [W, T, B]."""
         samples = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), observation)
-        features = self.embed(self.encode(samples))  # [W, T * B]
+        features = self.embed(self.encode(samples).T)  # [W, T * B]
         return self.remember(carry, features.reshape(-1, *begins.shape), begins)
 
 
-class MemoryActorCritic(Heads):
+class MemoryActorCritic(Heads, kw_only=True):
     """A policy and a value for each step of an episode, knowing the steps before.
 
     Attributes:
-        memory: kind of the memory.
-        memory_config: its sizes.
+        memory: makes a memory.
     """
 
-    memory: MemoryName
-    memory_config: MemoryConfig
+    memory: MemoryFactory
 
     def setup(self):
         """Builds the trunks and the heads."""
         super().setup()
-        settings = (self.encoder, self.config, self.memory, self.memory_config)
-        self.actor_trunk = Trunk(*settings)
-        if not self.config.shared_encoder:
-            self.critic_trunk = Trunk(*settings)
+        self.actor_trunk = Trunk(self.encoder, self.memory)
+        if not self.shared_encoder:
+            self.critic_trunk = Trunk(self.encoder, self.memory)
 
     @nn.nowrap
     def initial_carry(self, batch: int) -> dict[str, PyTree]:
         """What B environments remember before their first step: nothing; leaves [B, ...]."""
-        shared = self.config.shared_encoder
-        names = ("actor",) if shared else ("actor", "critic")
-        memory = make_memory(self.memory, self.memory_config)
-        return {name: memory.initial(batch) for name in names}
+        names = ("actor",) if self.shared_encoder else ("actor", "critic")
+        return {name: self.memory().initial(batch) for name in names}
 
     def step(
         self, carry: dict[str, PyTree], observation: PyTree, begins: jax.Array
@@ -94,7 +78,7 @@ class MemoryActorCritic(Heads):
         inputs = (carry["actor"], seen_by(observation, "actor"), begins)
         after["actor"], features = self.actor_trunk.step(*inputs)
         policy = self.policy_head(features)
-        if not self.config.shared_encoder:
+        if not self.shared_encoder:
             inputs = (carry["critic"], seen_by(observation, "critic"), begins)
             after["critic"], features = self.critic_trunk.step(*inputs)
         return after, policy, self.value_head(features)
@@ -102,7 +86,7 @@ class MemoryActorCritic(Heads):
     def next_value(self, carry: dict[str, PyTree], observation: PyTree) -> jax.Array:
         """The values, float32 [B], of observations that follow on what is remembered."""
         name, trunk = ("actor", self.actor_trunk)
-        if not self.config.shared_encoder:
+        if not self.shared_encoder:
             name, trunk = ("critic", self.critic_trunk)
         begins = jnp.zeros(jax.tree.leaves(observation)[0].shape[0], bool)
         return self.value_head(trunk.step(carry[name], seen_by(observation, "critic"), begins)[1])
@@ -122,14 +106,14 @@ class MemoryActorCritic(Heads):
         """
         features = self.actor_trunk(carry["actor"], seen_by(observation, "actor"), begins)
         policy = self.policy_head(features)
-        if not self.config.shared_encoder:
+        if not self.shared_encoder:
             features = self.critic_trunk(carry["critic"], seen_by(observation, "critic"), begins)
         return policy, self.value_head(features)
 
 
 def make_memory_actor_critic(
-    env: Any,
-    params: Any,
+    env: Environment,
+    params: Params,
     name: NetworkName = "mlp",
     config: NetworkConfig | None = None,
     memory: MemoryName = "gru",
@@ -156,8 +140,9 @@ def make_memory_actor_critic(
     return MemoryActorCritic(
         action_size=plain.action_size,
         discrete=plain.discrete,
-        encoder=name,
-        config=plain.config,
-        memory=memory,
-        memory_config=memory_config,
+        encoder=plain.encoder,
+        head_width=plain.head_width,
+        shared_encoder=plain.shared_encoder,
+        initial_std=plain.initial_std,
+        memory=make_memory(memory, memory_config),
     )

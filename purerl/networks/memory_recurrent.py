@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from purerl.networks.kernels.dense import orthogonal
 from purerl.networks.layers import Dense, Layer
-from purerl.networks.orthogonal import orthogonal
 from purerl.types import PyTree
 
 

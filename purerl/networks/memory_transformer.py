@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from purerl.networks.layers import Dense, Layer, LayerNorm, matmul
-from purerl.networks.memory_attention import attend_to_past, gather_past, weigh_past
-from purerl.networks.orthogonal import orthogonal
+from purerl.networks.kernels.dense import matmul, orthogonal
+from purerl.networks.kernels.past import attend_to_past, gather_past, weigh_past
+from purerl.networks.layers import Dense, Layer, LayerNorm
 from purerl.networks.probing import attention_entropy, residual_ratio, tell
 
 

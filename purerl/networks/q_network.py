@@ -1,17 +1,13 @@
 """Action values: an encoder, a hidden layer by option, and a plain or a dueling head."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 from flax import struct
 
-from purerl.networks.actor_critic import NetworkConfig, NetworkName, check_network, make_encoder
-from purerl.networks.encoders import MLPEncoder
-from purerl.networks.images import ImageEncoder
-from purerl.networks.layers import MLP, Dense
+from purerl.networks.by_name import NetworkConfig, NetworkName, check_choice, make_encoder
+from purerl.networks.layers import MLP, Dense, EncoderFactory
 from purerl.ranges import Count, CountOrZero
-from purerl.types import PyTree
+from purerl.types import Environment, Params, PyTree
 
 
 @struct.dataclass
@@ -43,22 +39,27 @@ class QNetwork(nn.Module):
 
     Attributes:
         num_actions: A.
-        encoder: name of the encoder.
-        config: sizes.
+        encoder: makes the encoder.
+        head_width: hidden width of the head; 0 for a linear head.
+        dueling: whether the head is a dueling one.
+        activation: name of a function in `jax.nn`, for the head.
+        layer_norm: whether features are normalized before each activation of the head.
     """
 
     num_actions: int
-    encoder: NetworkName
-    config: QNetworkConfig
+    encoder: EncoderFactory
+    head_width: int = 84
+    dueling: bool = False
+    activation: str = "relu"
+    layer_norm: bool = False
 
     @nn.compact
     def __call__(self, observation: PyTree) -> jax.Array:
         """Returns the values, actions first: float32 [A, B]."""
-        config = self.config
-        features = make_q_encoder(self.encoder, config)(observation)
-        hidden = (config.head_width,) if config.head_width else ()
+        features = self.encoder(name="encoder")(observation).T
+        hidden = (self.head_width,) if self.head_width else ()
         advantage = self._head("advantage", hidden, self.num_actions, features)
-        if not config.dueling:
+        if not self.dueling:
             return advantage
         return self._head("value", hidden, 1, features) + advantage - advantage.mean(0, keepdims=True)
 
@@ -71,26 +72,13 @@ class QNetwork(nn.Module):
         return carry, self(observation)
 
     def _head(self, name: str, hidden: tuple[int, ...], size: int, features: jax.Array) -> jax.Array:
-        config = self.config
-        features = MLP(hidden, config.activation, config.layer_norm, name=f"{name}_hidden")(features)
+        features = MLP(hidden, self.activation, self.layer_norm, name=f"{name}_hidden")(features)
         # Small at first, so that no action looks better than another before there is a reason.
         return Dense(size, scale=0.1, name=f"{name}_out")(features)
 
 
-def make_q_encoder(name: NetworkName, config: QNetworkConfig) -> nn.Module:
-    """The encoder of that name, normalized where it can be."""
-    if name == "mlp":
-        sizes = (config.width,) * config.num_layers
-        return MLPEncoder(sizes, config.activation, config.layer_norm, name="encoder")
-    if name == "image":
-        return ImageEncoder(
-            config.channels, config.width, config.activation, config.layer_norm, name="encoder"
-        )
-    return make_encoder(name, config, "encoder")
-
-
 def make_q_network(
-    env: Any, params: Any, name: NetworkName = "mlp", config: QNetworkConfig | None = None
+    env: Environment, params: Params, name: NetworkName = "mlp", config: QNetworkConfig | None = None
 ) -> QNetwork:
     """A `QNetwork` that fits an environment.
 
@@ -105,10 +93,17 @@ def make_q_network(
         ValueError: where actions are not discrete or the encoder does not fit; one line with the remedy.
     """
     config = config or QNetworkConfig()
-    check_network(env, params, name, config)
+    check_choice(env, params, name, config)
     space = env.action_space(params)
     if not hasattr(space, "n"):
         raise ValueError(
             "action values need discrete actions, and this environment has continuous ones; use PPO or SAC"
         )
-    return QNetwork(num_actions=int(space.n), encoder=name, config=config)
+    return QNetwork(
+        num_actions=int(space.n),
+        encoder=make_encoder(name, config, config.layer_norm),
+        head_width=config.head_width,
+        dueling=config.dueling,
+        activation=config.activation,
+        layer_norm=config.layer_norm,
+    )

@@ -15,7 +15,7 @@ from purerl.compile.platforms import episodes_side_by_side
 from purerl.compile.sharding import over_devices, refuse_empty_constants
 from purerl.compile.waiting import safe
 from purerl.rollout.stepping import step_all
-from purerl.types import PyTree
+from purerl.types import Environment, Params, PyTree
 
 Policy = Callable[..., Any]
 
@@ -53,8 +53,8 @@ class Episodes:
 
 
 def play(
-    env: Any,
-    params: PyTree,
+    env: Environment,
+    params: Params,
     policy: Policy,
     start: tuple[PyTree, PyTree],
     key: jax.Array,
@@ -101,14 +101,16 @@ def play(
     return jax.lax.scan(step, first, jax.random.split(key, num_steps))[0][3]
 
 
-def fresh_starts(env: Any, params: PyTree, key: jax.Array, num_episodes: int) -> tuple[PyTree, PyTree]:
+def fresh_starts(
+    env: Environment, params: Params, key: jax.Array, num_episodes: int
+) -> tuple[PyTree, PyTree]:
     """Observations and states of M episodes that the environment's own reset begins."""
     return jax.vmap(env.reset_env, (0, None))(jax.random.split(key, num_episodes), params)
 
 
 def evaluate(
-    env: Any,
-    params: PyTree,
+    env: Environment,
+    params: Params,
     policy: Callable[..., Any],
     learners: PyTree,
     key: jax.Array,
@@ -157,7 +159,7 @@ def evaluate(
     arguments = (learners, params, jax.random.split(key, num_blocks), starts, items)
 
     def program(devices):
-        what = (env, policy, num_steps, block, initial_carry, tuple(devices))
+        what: Any = (env, policy, num_steps, block, initial_carry, tuple(devices))
         try:
             return _program(*what)
         except TypeError:  # something that cannot be looked up
@@ -179,7 +181,7 @@ def evaluate(
 
 @lru_cache(_PROGRAMS)
 def _program(
-    env: Any,
+    env: Environment,
     policy: Callable[..., Any],
     num_steps: int,
     block: int,

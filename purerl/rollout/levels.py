@@ -4,13 +4,11 @@ A level is what an episode starts from: an observation and a state. A pool is re
 that no step pays for a reset it throws away. `purerl.curriculum` holds the curricula that choose.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from purerl.types import Curriculum, LevelPool, Need, PyTree
+from purerl.types import Curriculum, Environment, LevelPool, Need, Params, PyTree
 
 LACKS: dict[Need, str] = {
     "values": "has no values of states, which this curriculum scores levels by; score them by learnability, "
@@ -69,7 +67,7 @@ def strongly_typed(leaf: jax.Array) -> jax.Array:
     return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf.astype(leaf.dtype)
 
 
-def make_pool(env: Any, params: PyTree, key: jax.Array, count: int) -> LevelPool:
+def make_pool(env: Environment, params: Params, key: jax.Array, count: int) -> LevelPool:
     """Draws `count` fresh levels with the environment's own reset."""
     return plain_pool(*jax.vmap(env.reset_env, (0, None))(jax.random.split(key, count), params))
 
@@ -81,10 +79,10 @@ class PoolOnly:
     pool: LevelPool
 
 
-def fresh_levels(env: Any) -> Curriculum:
+def fresh_levels(env: Environment) -> Curriculum:
     """Domain randomization with the environment's own reset: before each rollout, a pool of fresh levels."""
 
-    def init(key: jax.Array, params: PyTree, count: int) -> PoolOnly:
+    def init(key: jax.Array, params: Params, count: int) -> PoolOnly:
         return PoolOnly(pool=make_pool(env, params, key, count))
 
     def refresh(key, state, params, outcome, progress):

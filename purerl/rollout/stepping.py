@@ -1,13 +1,11 @@
 """One step of many environments: the one place through which every action reaches them."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from purerl.spaces import fit_action
-from purerl.types import PyTree
+from purerl.types import Environment, Params, PyTree
 
 
 @struct.dataclass
@@ -35,7 +33,9 @@ class Outcome:
     tells_solved: bool = struct.field(pytree_node=False)
 
 
-def step_all(env: Any, params: PyTree, keys: jax.Array, env_state: PyTree, action: jax.Array) -> Outcome:
+def step_all(
+    env: Environment, params: Params, keys: jax.Array, env_state: PyTree, action: jax.Array
+) -> Outcome:
     """Steps E environments: the one place through which actions reach them.
 
     Args:

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from flax import struct
 from purerl.functional.metrics import Packed, add_up, masked_mean, pack
 from purerl.functional.trees import select
 from purerl.rollout.stepping import step_all
-from purerl.types import LevelPool, LevelTrace, Metrics, PyTree, Transition
+from purerl.types import Environment, LevelPool, LevelTrace, Metrics, Observable, Params, PyTree, Transition
 
 VALUE_BLOCKS = 8
 """Parts of the environments whose successors the critic judges at once."""
@@ -85,7 +85,7 @@ def draw_chance(key: jax.Array, *shape: int) -> Chance:
     return Chance(keys=keys[:-1].reshape(shape), levels=jax.random.bits(keys[-1], shape))
 
 
-def init_actor(params: PyTree, pool: LevelPool, key: jax.Array, num_envs: int, stagger: bool) -> ActorState:
+def init_actor(params: Params, pool: LevelPool, key: jax.Array, num_envs: int, stagger: bool) -> ActorState:
     """Starts E environments on the levels of a pool, one after another.
 
     With `stagger`, each first episode is cut after a random number of steps below the time limit that the
@@ -115,13 +115,13 @@ def take_levels(pool: LevelPool, slot: jax.Array) -> tuple[PyTree, PyTree, jax.A
     return jax.tree.map(lambda leaf: leaf[slot], (pool.observation, pool.env_state, pool.learnable))
 
 
-def observes_states(env: Any) -> bool:
+def observes_states(env: Environment) -> TypeGuard[Observable]:
     """Whether the environment declares that it can look at a state again (`purerl.types.Observable`)."""
     return getattr(env, "observe_state", None) is not None
 
 
 def step_environments(
-    env: Any, params: PyTree, actor: ActorState, pool: LevelPool, action: jax.Array, chance: Chance
+    env: Environment, params: Params, actor: ActorState, pool: LevelPool, action: jax.Array, chance: Chance
 ) -> tuple[ActorState, Step, Metrics]:
     """Steps E environments, and starts those that ended on levels drawn from the pool.
 
@@ -227,8 +227,8 @@ def values_where(
 
 
 def unroll(
-    env: Any,
-    params: PyTree,
+    env: Environment,
+    params: Params,
     actor: ActorState,
     pool: LevelPool,
     key: jax.Array,

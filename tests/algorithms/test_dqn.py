@@ -11,7 +11,7 @@ from probes import ActionFollowsCue, ContinuousTarget, RewardIsCue, RewardOne
 from purerl.algorithms.dqn import DQNConfig, make_dqn
 from purerl.algorithms.exploration import epsilon_greedy, spread_rates
 from purerl.algorithms.off_policy import check_off_policy
-from purerl.compile.program import sweep, train
+from purerl.compile.program import sweep, train, train_sums
 from purerl.functional import losses
 from purerl.functional.schedules import exploration_rate
 from purerl.networks import QNetworkConfig, make_q_network
@@ -37,11 +37,12 @@ def runner(env, net, num_updates):
     """The network, and a compiled run of five seeds, for all configurations that differ in numbers alone."""
     network = make_q_network(env, env.default_params, "mlp", net)
     algorithm = make_dqn(env, network)
-    return network, jax.jit(lambda config, keys: sweep(algorithm, config, keys, num_updates))
+    run_of = jax.vmap(lambda config, key: train_sums(algorithm, config, key, num_updates), (None, 0))
+    return network, jax.jit(run_of)
 
 
 def learn(env, num_updates=30, net=SMALL, **changes):
-    """Trained learners of five seeds, the network and the metrics."""
+    """Trained learners of five seeds, the network and the sums of metrics."""
     config = CONFIG.replace(env_params=env.default_params, total_updates=num_updates, **changes)
     network, run = runner(env, net, num_updates)
     state, metrics = run(config, SEEDS)

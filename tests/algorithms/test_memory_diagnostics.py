@@ -19,7 +19,7 @@ def steps_of_a_transformer():
 
     Of six environments two have nothing to look back at, the others two steps.
     """
-    module = make_memory("transformer", MemoryConfig(width=8, num_heads=2, length=4, feed_forward=8))
+    module = make_memory("transformer", MemoryConfig(width=8, num_heads=2, length=4, feed_forward=8))()
     x = jax.random.normal(jax.random.key(0), (3, 8, 6))
     begins = jnp.zeros((3, 6), bool).at[2, :2].set(True)
 

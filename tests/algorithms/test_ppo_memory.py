@@ -58,9 +58,9 @@ def test_the_ratio_is_one_before_the_first_gradient_step(memory, tokens, shared)
     network = network_of(memory, env, params, encoder, shared)
     config = CONFIG.replace(env_params=params, num_epochs=1, num_minibatches=1)
     _, metrics = jax.jit(partial(train, make_ppo(env, network), num_updates=2))(config, jax.random.key(0))
-    assert (metrics["approx_kl"].total / metrics["approx_kl"].weight < 1e-10).all()
-    assert (metrics["clip_fraction"].total == 0).all()
-    assert (metrics["value_loss"].total > 0).all()
+    assert (metrics["approx_kl"] < 1e-10).all()
+    assert (metrics["clip_fraction"] == 0).all()
+    assert (metrics["value_loss"] > 0).all()
 
 
 def test_microbatches_change_nothing_but_the_speed():
@@ -176,8 +176,7 @@ def test_a_memory_learns_what_its_twin_without_cannot():
         algorithm = make_ppo(ENV, network_of(memory))
         config = CONFIG.replace(num_envs=64, num_epochs=4, total_updates=60)
         _, metrics = jax.jit(partial(train, algorithm, num_updates=60))(config, jax.random.key(0))
-        last = metrics["episode_return"]
-        return float(last.total[-10:].sum() / last.weight[-10:].sum())
+        return float(jnp.nanmean(metrics["episode_return"][-10:]))
 
     assert final_return("gru") > 0.9
     assert final_return("none") < -0.1

@@ -98,8 +98,7 @@ def learned(env, params=None, **changes):
 
 def last(metric):
     """Mean over the last third of the updates of all seeds, from a metric [S, num_updates]."""
-    start = metric.total.shape[1] * 2 // 3
-    return metric.total[:, start:].sum(1) / metric.weight[:, start:].sum(1)
+    return metric[:, metric.shape[1] * 2 // 3 :].mean(1)
 
 
 def values(env, learner, observation, action):

@@ -9,7 +9,7 @@ import pytest
 from dry_runs import custom_calls
 
 from purerl.compile import platforms
-from purerl.networks.layers import matmul
+from purerl.networks.kernels.dense import matmul
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [file for room in ("purerl", "envs", "experiments") for file in sorted((ROOT / room).rglob("*.py"))]

@@ -16,7 +16,7 @@ from purerl import spaces
 from purerl.algorithms.dqn import DQNConfig, make_dqn
 from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.algorithms.sac import SACConfig, make_sac
-from purerl.compile.program import train
+from purerl.compile.program import train_sums
 from purerl.contracts import check_environment
 from purerl.functional.normalize import (
     init_observation_moments,
@@ -24,8 +24,8 @@ from purerl.functional.normalize import (
     update_observation_moments,
 )
 from purerl.networks import NetworkConfig, QNetworkConfig, make_actor_critic, make_q_network
-from purerl.networks.encoders import flatten_observation
 from purerl.networks.grids import to_grid
+from purerl.networks.layers import flatten_observation
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
 from purerl.rollout.evaluate import evaluate
 
@@ -150,7 +150,7 @@ def test_every_learner_trains_and_is_evaluated_on_every_kind(name, kind, actions
     env = encoded(env, params)
     algorithm, sizes = learner_of(name, env, params)
     config = sizes.replace(env_params=params, total_updates=2, stagger=False)
-    state, metrics = jax.jit(partial(train, algorithm, config, num_updates=2))(KEY)
+    state, metrics = jax.jit(partial(train_sums, algorithm, config, num_updates=2))(KEY)
     for leaf in jax.tree.leaves(state.learner):
         assert jnp.isfinite(leaf).all()
     # Episodes of one step: as many as there were steps.

@@ -12,10 +12,10 @@ from plain_mazes import draw, search
 
 from purerl import spaces
 from purerl.networks import NetworkConfig, grids, make_actor_critic
-from purerl.networks.convolution import NEIGHBOURS, convolve, neighborhoods, shifted
-from purerl.networks.encoders import MLPEncoder
 from purerl.networks.grids import PropagationEncoder
-from purerl.networks.propagation import propagate
+from purerl.networks.kernels.convolution import NEIGHBOURS, convolve, neighborhoods, shifted
+from purerl.networks.kernels.propagation import propagate
+from purerl.networks.layers import MLPEncoder
 
 CONFIGS = {
     "cnn": ("cnn", NetworkConfig(channels=4, num_blocks=1, width=8)),
@@ -240,7 +240,7 @@ def test_an_mlp_takes_a_vector_of_a_patch_and_memory():
     vector = jax.random.normal(jax.random.key(0), (5, 31))
     encoder = MLPEncoder((16, 8), "relu")
     features = encoder.apply(encoder.init(jax.random.key(1), vector), vector)
-    assert features.shape == (8, 5)
+    assert features.shape == (5, 8)
     assert features.dtype == jnp.float32
 
 

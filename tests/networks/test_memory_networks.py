@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from purerl.networks.kernels.past import attend_to_past, to_distance_order, to_key_order
 from purerl.networks.memory import MemoryConfig, make_memory
-from purerl.networks.memory_attention import attend_to_past, to_distance_order, to_key_order
 from purerl.networks.memory_linear import linear_recurrence
 from purerl.networks.memory_transformer import episode_ages
 
@@ -21,7 +21,7 @@ NAMES = ("gru", "lstm", "transformer", "lru")
 @pytest.fixture(scope="module", params=NAMES)
 def memory(request):
     """A memory with parameters away from their start, a segment, and a carry from steps before it."""
-    module = make_memory(request.param, CONFIG)
+    module = make_memory(request.param, CONFIG)()
     keys = jax.random.split(jax.random.key(0), 5)
     x = jax.random.normal(keys[0], (WIDTH, NUM_STEPS, BATCH))
     begins = jax.random.bernoulli(keys[1], 0.2, (NUM_STEPS, BATCH)).at[0].set(jnp.array([True, False, False]))
@@ -83,7 +83,7 @@ def test_what_was_remembered_before_counts_where_the_episode_goes_on_and_not_whe
 
 def test_the_transformer_sees_as_far_as_its_memory_and_its_layers_and_no_farther():
     # Each of L layers looks M steps back, so L M in all.
-    module = make_memory("transformer", dataclasses.replace(CONFIG, num_layers=2))
+    module = make_memory("transformer", dataclasses.replace(CONFIG, num_layers=2))()
     x = jax.random.normal(jax.random.key(0), (WIDTH, NUM_STEPS, 1))
     begins = jnp.zeros((NUM_STEPS, 1), bool)
     carry = module.initial(1)

@@ -9,8 +9,9 @@ from flax.errors import FlaxError
 
 from envs.bikkle import Bikkle
 from purerl.networks import NetworkConfig, make_actor_critic
-from purerl.networks.attention import attend, attention_pool
-from purerl.networks.layers import Layer, add_bias, matmul
+from purerl.networks.kernels.attention import attend, attention_pool
+from purerl.networks.kernels.dense import add_bias, matmul
+from purerl.networks.layers import Layer
 from purerl.types import TokenGroup
 
 CONFIGS = {

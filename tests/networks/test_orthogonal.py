@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from purerl.networks.orthogonal import orthogonal, orthonormalized
+from purerl.networks.kernels.dense import orthogonal, orthonormalized
 
 KEY = jax.random.key(3)
 SHAPES = [(1, 1), (1, 5), (5, 1), (4, 2), (2, 4), (64, 64), (120, 84), (3, 3, 8, 16), (256, 256)]

@@ -101,17 +101,15 @@ FAULTS = [
 
 def lines_of(metrics, run):
     """The lines of `metrics.jsonl` of one of many runs, a chunk an update."""
-    sums = np.asarray(metrics.values)[run]
-    with np.errstate(invalid="ignore"):
-        means = sums[..., 0] / sums[..., 1]
+    told = {name: np.asarray(mean)[run] for name, mean in metrics.items()}
     return [
         {
             "chunk": number + 1,
             "env_steps": 128 * (number + 1),
             "failed_seeds": [],
-            "metrics": {name: [value] for name, value in zip(metrics.names, values, strict=True)},
+            "metrics": {name: [mean[number]] for name, mean in told.items()},
         }
-        for number, values in enumerate(means)
+        for number in range(NUM_CHUNKS)
     ]
 
 

@@ -1,13 +1,73 @@
-"""Orthogonal matrices at random, by products and sums alone."""
+"""What a dense layer is made of: product and bias with their gradients, and orthogonal matrices at random."""
 
 import math
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.nn.initializers import Initializer
+
+from purerl.compile.platforms import rows_first, turns_samples
 
 
-def orthogonal(scale: float = 1.0) -> nn.initializers.Initializer:
+def _product(a, b):
+    if getattr(jax.config, "jax_default_matmul_precision", None) != "bfloat16":
+        return a @ b
+    return jnp.matmul(a.astype(jnp.bfloat16), b.astype(jnp.bfloat16), preferred_element_type=jnp.float32)
+
+
+@jax.custom_vjp
+def matmul(kernel: jax.Array, x: jax.Array) -> jax.Array:
+    """Contracts the first axis of both: kernel [F, G], x [F, ...] -> [G, ...].
+
+    Under `jax.default_matmul_precision("bfloat16")` factors are rounded to bfloat16 and products summed in
+    float32, on every kind of device. The gradient is written out, because XLA's own form of it transposes the
+    activations in memory.
+    """
+    columns = x.reshape(x.shape[0], -1)
+    if turns_samples(columns.shape[1]):
+        product = rows_first(_product(rows_first(columns.T), rows_first(kernel))).T
+    else:
+        product = _product(kernel.T, columns)
+    return product.reshape(kernel.shape[1], *x.shape[1:])
+
+
+def _matmul_forward(kernel, x):
+    return matmul(kernel, x), (kernel, x)
+
+
+def _matmul_backward(residuals, gradient):
+    kernel, x = residuals
+    columns, gradient = x.reshape(x.shape[0], -1), gradient.reshape(gradient.shape[0], -1)
+    return _product(columns, gradient.T), _product(kernel, gradient).reshape(x.shape)
+
+
+matmul.defvjp(_matmul_forward, _matmul_backward)
+
+
+@jax.custom_vjp
+def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
+    """Adds a bias, [G], to features, [G, ...].
+
+    The gradient is written out, because on a CPU a product with ones is faster than a sum.
+    """
+    return y + bias.reshape(-1, *(1,) * (y.ndim - 1))
+
+
+def _add_bias_forward(y, bias):
+    return add_bias(y, bias), None
+
+
+def _add_bias_backward(_, gradient):
+    columns = gradient.reshape(gradient.shape[0], -1)
+    columns = rows_first(columns) if turns_samples(columns.shape[1]) else columns
+    ones = jnp.ones(columns.shape[1], columns.dtype)
+    return gradient, jnp.matmul(columns, ones, precision=jax.lax.Precision.HIGHEST)
+
+
+add_bias.defvjp(_add_bias_forward, _add_bias_backward)
+
+
+def orthogonal(scale: float = 1.0) -> Initializer:
     """Orthogonal initialization (Saxe et al. 2014), the usual choice for policy gradients.
 
     The matrix is that of `jax.nn.initializers.orthogonal` for the same key, but for rounding, without LAPACK,
@@ -22,7 +82,7 @@ def orthogonal(scale: float = 1.0) -> nn.initializers.Initializer:
         distributed evenly over all such matrices (Haar); leading axes of the shape are joined to the rows.
     """
 
-    def initialize(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+    def initialize(key, shape, dtype=jnp.float32, out_sharding=None):
         num_rows, num_columns = math.prod(shape[:-1]), shape[-1]
         tall = (max(num_rows, num_columns), min(num_rows, num_columns))
         found = orthonormalized(jax.random.normal(key, tall, dtype).T)

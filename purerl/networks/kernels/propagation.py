@@ -15,7 +15,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from purerl.networks.convolution import NEIGHBOURS, shifted
+from purerl.networks.kernels.convolution import NEIGHBOURS, shifted
 
 _NOTHING = -1e30
 

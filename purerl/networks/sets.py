@@ -1,6 +1,6 @@
-"""Encoders: from a batch of observations to one feature vector a sample, [W, B].
+"""Encoders of sets: from a batch of observations to one feature vector a sample, [B, W].
 
-An observation is either an array, [B, ...], or a dict of `TokenGroup`s with leaves [B, N, F] and [B, N].
+An observation is a dict of `TokenGroup`s with leaves [B, N, F] and [B, N]; within, samples come last.
 Groups of one token (the agent, a gaze point, a clock) are the context; the others together are the set.
 """
 
@@ -17,44 +17,8 @@ from purerl.networks.attention import (
     SummaryAttentionBlock,
     masked_mean,
 )
-from purerl.networks.layers import MLP, Dense, LayerNorm, activate, as_numbers, to_samples_last
-from purerl.types import PyTree, TokenGroup
-
-FEW_FEATURES = 16
-"""Observations of no more features than this are transposed before, and not within, products."""
-
-
-def flatten_observation(observation: PyTree) -> jax.Array:
-    """One array of features from any observation: [F, B]. Values of absent tokens are zero."""
-    if isinstance(observation, dict):
-        parts = []
-        for group in sorted(observation.values(), key=lambda group: group.kind):
-            values, mask = to_samples_last(group.values), to_samples_last(group.mask)
-            values = jnp.where(mask[None], values, 0.0)
-            parts += [values.reshape(-1, values.shape[-1]), mask.astype(values.dtype)]
-        return jnp.concatenate(parts)
-    features = as_numbers(to_samples_last(observation.reshape(observation.shape[0], -1)))
-    # XLA would fold the transposition into each product that follows, which is slow where features are few.
-    return jax.lax.optimization_barrier(features) if features.shape[0] <= FEW_FEATURES else features
-
-
-class MLPEncoder(nn.Module):
-    """A multilayer perceptron on the flattened observation.
-
-    Attributes:
-        sizes: width of each hidden layer.
-        activation: name of a function in `jax.nn`.
-        layer_norm: whether features are normalized before each activation.
-    """
-
-    sizes: tuple[int, ...] = (64, 64)
-    activation: str = "tanh"
-    layer_norm: bool = False
-
-    @nn.compact
-    def __call__(self, observation: PyTree) -> jax.Array:
-        """Encodes a batch of observations: float32 [sizes[-1], B]."""
-        return MLP(self.sizes, self.activation, self.layer_norm)(flatten_observation(observation))
+from purerl.networks.layers import MLP, Dense, LayerNorm, activate, to_samples_last
+from purerl.types import TokenGroup
 
 
 def split_groups(observation: dict[str, TokenGroup]) -> tuple[list[TokenGroup], list[TokenGroup]]:
@@ -124,12 +88,12 @@ class DeepSetsEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, observation: dict[str, TokenGroup]) -> jax.Array:
-        """Encodes a batch of observations: float32 [W, B]."""
+        """Encodes a batch of observations: float32 [B, W]."""
         summary, tokens, mask = Tokenizer(self.width, self.activation)(observation)
         highest = jnp.where(mask[None], tokens, -jnp.inf).max(1)
         highest = jnp.where(mask.any(0), highest, 0.0)
         pooled = jnp.concatenate([summary, masked_mean(tokens, mask), highest])
-        return MLP((self.width, self.width), self.activation)(pooled)
+        return MLP((self.width, self.width), self.activation)(pooled).T
 
 
 class SetAttentionEncoder(nn.Module):
@@ -163,7 +127,7 @@ class SetAttentionEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, observation: dict[str, TokenGroup]) -> jax.Array:
-        """Encodes a batch of observations: float32 [W, B]."""
+        """Encodes a batch of observations: float32 [B, W]."""
         layers = self.num_self_layers + self.num_summary_layers
         scale = {"depth": 1.0 / math.sqrt(2.0 * max(layers, 1)), "one": 1.0, "zero": 0.0}[self.residual_start]
         settings = AttentionSettings(
@@ -178,4 +142,4 @@ class SetAttentionEncoder(nn.Module):
             summary, tokens, mask = Tokenizer(self.width, self.activation)(observation)
         for _ in range(self.num_summary_layers):
             summary = SummaryAttentionBlock(settings)(summary, tokens, mask)
-        return LayerNorm()(summary) if self.normalization == "pre" else summary
+        return (LayerNorm()(summary) if self.normalization == "pre" else summary).T

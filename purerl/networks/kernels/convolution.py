@@ -9,7 +9,7 @@ transposition, in either direction.
 import jax
 import jax.numpy as jnp
 
-from purerl.networks.layers import matmul
+from purerl.networks.kernels.dense import matmul
 
 NEIGHBOURS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 """Steps to the four neighbors of a cell: up, down, left, right."""
