@@ -11,6 +11,7 @@ from probes import ActionFollowsCue, ContinuousTarget
 
 from envs.bikkle import Bikkle
 from purerl.algorithms.diagnostics import (
+    action_metrics,
     gradient_metrics,
     greedy_entropy,
     keep_gradient,
@@ -18,7 +19,7 @@ from purerl.algorithms.diagnostics import (
     policy_metrics,
 )
 from purerl.algorithms.dqn import DQNConfig, make_dqn
-from purerl.algorithms.ppo import PPOConfig, action_metrics, make_ppo
+from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.algorithms.pqn import PQNConfig, make_pqn
 from purerl.algorithms.sac import SACConfig, make_sac
 from purerl.compile.program import build_program

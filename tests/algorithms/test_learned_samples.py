@@ -7,15 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from probes import ActionFollowsCue
-from purerl.algorithms.ppo_learning import Batch, learn, ppo_loss
 
 from purerl.algorithms.off_policy import importance_weights
-from purerl.algorithms.ppo import PPOConfig, make_ppo
+from purerl.algorithms.on_policy import Training
+from purerl.algorithms.on_policy_parts import OnPolicy, Samples
+from purerl.algorithms.ppo import PPOConfig, follow_kl, make_ppo, ppo_loss
 from purerl.algorithms.pqn import PQNConfig, make_pqn
 from purerl.functional.losses import return_metrics
 from purerl.functional.metrics import as_means, unpack
 from purerl.networks import NetworkConfig, QNetworkConfig, make_actor_critic, make_q_network
-from purerl.rollout.levels import pool_size
+from purerl.rollout.levels import fresh_levels, pool_size
 
 ENV = ActionFollowsCue(num_actions=2)
 PARAMS = ENV.default_params
@@ -31,7 +32,7 @@ def batch_of(weight, log_prob=-0.7):
     """16 samples, leaves [4, 4, ...], of which those of the last two environments are as `log_prob` says."""
     random = np.random.default_rng(0)
     shape = 4, 4
-    return Batch(
+    return Samples(
         observation=jnp.asarray(random.choice([-1.0, 1.0], (*shape, 2)), jnp.float32),
         action=jnp.asarray(random.integers(0, 2, shape)),
         log_prob=jnp.full(shape, -0.7).at[:, 2:].set(log_prob),
@@ -49,7 +50,7 @@ def learner():
     return state.learner.replace(optimizer=momentum)
 
 
-def test_metrics_and_gradients_are_those_of_the_learnt_samples_alone(learner):
+def test_metrics_and_gradients_are_those_of_the_learned_samples_alone(learner):
     flat = lambda tree: jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tree)  # noqa: E731
     some = batch_of(jnp.array([2.0, 2.0, 0.0, 0.0]), log_prob=-1e4)  # the ratio of the others is infinite
     alone = jax.tree.map(lambda leaf: leaf[:, :2], batch_of(1.0))
@@ -63,7 +64,9 @@ def test_metrics_and_gradients_are_those_of_the_learnt_samples_alone(learner):
 
 
 def test_a_rollout_without_a_sample_to_learn_from_moves_nothing(learner):
-    step = jax.jit(partial(learn, NETWORK, config=CONFIG, axis_name=None))
+    parts = OnPolicy(name="PPO", loss=ppo_loss, targets=None, adapt=follow_kl)
+    training = Training(ENV, NETWORK, parts, fresh_levels(ENV), axis_name=None)
+    step = jax.jit(partial(training.learn, config=CONFIG))
     key, rate = jax.random.key(1), jnp.float32(1e-3)
     after, _ = step(learner, batch_of(0.0), key, rate)
     for before_leaf, after_leaf in zip(jax.tree.leaves(learner), jax.tree.leaves(after), strict=True):
