@@ -14,6 +14,7 @@ import tyro
 from purerl.host import limits
 from purerl.host.errors import UserError
 from purerl.run import help_texts, mistakes
+from purerl.run.help_texts import describe
 from purerl.run.runs import HOST_OPTIONS, RunOptions
 
 C = TypeVar("C", bound=RunOptions)
@@ -68,7 +69,7 @@ def parse(
         UserError: an option is unknown, misspelt or has a wrong value.
     """
     tokens = list(sys.argv[1:] if argv is None else argv)
-    help_texts.describe(tokens, description or config_class.__doc__ or "")
+    describe(tokens, description or config_class.__doc__ or "")
     parsed = _parse_with_tyro(_both(RunChoices, config_class), tokens, known=(RunChoices, config_class))
     limits.check(parsed.config)
     limits.check(parsed.options)
@@ -100,7 +101,7 @@ def parse_alone(
         UserError: an option is unknown, misspelt or has a wrong value.
     """
     tokens = list(sys.argv[1:] if argv is None else argv)
-    help_texts.describe(tokens, description)
+    describe(tokens, description)
     parsed = _parse_with_tyro(options_class, tokens, default)
     limits.check(parsed)
     return parsed
@@ -120,7 +121,7 @@ def parse_beside(
     Raises:
         UserError: an option is unknown, misspelt or has a wrong value.
     """
-    help_texts.describe(tokens, description)
+    describe(tokens, description)
     parsed = _parse_with_tyro(_both(options_class, config_class), tokens, known=(options_class, config_class))
     limits.check(parsed.options)
     limits.check(parsed.config)
@@ -151,7 +152,7 @@ def parse_command(
         raise UserError(f"{limits.shown(name)!r} is no command; there are {', '.join(commands)}")
     said = [f"    {each:9} {(command.__doc__ or '').strip()}" for each, command in commands.items()]
     paragraphs = [inspect.cleandoc(description), "\n".join(said), "Each of them takes --help as well."]
-    help_texts.describe(tokens, "\n\n".join(paragraphs))
+    describe(tokens, "\n\n".join(paragraphs))
     raise SystemExit(0)
 
 

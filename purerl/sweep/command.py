@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from purerl.host import limits
 from purerl.host.errors import UserError, one_line
-from purerl.run import arguments, help_texts
+from purerl.run import arguments
 from purerl.run.runs import RunOptions
 from purerl.sweep.space import Values, parse_values
 
@@ -49,7 +49,7 @@ def read_command(options_class: type[Any], description: str, argv: Sequence[str]
     tokens = list(sys.argv[1:] if argv is None else argv)
     if not tokens or tokens[0].startswith("-"):
         if {"-h", "--help"} & set(tokens):
-            help_texts.describe(tokens, description)
+            arguments.describe(tokens, description)
             raise SystemExit(0)
         raise UserError("the first argument is the file of an experiment, as experiments/ppo.py")
     script, rest = Path(tokens[0]), tokens[1:]
