@@ -37,7 +37,6 @@ OPTIONS = re.compile(r"[A-Z]\w*(Config|Options|Params)|Config|Options|Request|Ru
 UNMARKED = ("PPOConfig", "DQNConfig", "PQNConfig", "SACConfig")
 ENV = StatelessCartPole()
 PARAMS = ENV.default_params
-WRAPPED = {"share": "occlusion", "length": "occlusion", "num_ways": "retry"}
 
 
 def found():
