@@ -12,6 +12,7 @@ from typing import Annotated
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tyro
 from bikkle_arena import ArenaOptions, make_arena
 from maze_world import make_world
 from ppo_memory import _READ_BY, wrap
@@ -36,7 +37,6 @@ OPTIONS = re.compile(r"[A-Z]\w*(Config|Options|Params)|Config|Options|Request|Ru
 UNMARKED = ("PPOConfig", "DQNConfig", "PQNConfig", "SACConfig")
 ENV = StatelessCartPole()
 PARAMS = ENV.default_params
-WRAPPED = {"share": "occlusion", "length": "occlusion", "num_ways": "retry"}
 
 
 def found():
@@ -102,7 +102,7 @@ def wrapper_of(name):
 
 
 def holds_numbers(hint):
-    inner = typing.get_args(hint)
+    inner = [] if typing.get_origin(hint) is typing.Literal else typing.get_args(hint)
     return any(map(holds_numbers, inner)) if inner else hint in (int, float)
 
 
@@ -123,8 +123,10 @@ def with_number(options, name, number):
 def test_every_number_has_a_range_and_what_lies_next_to_it_is_refused(module, name):
     options_class = load(module, name)
     options, allowed = default_of(options_class), ranges_of(options_class)
-    for field, hint in typing.get_type_hints(options_class).items():
+    for field, hint in typing.get_type_hints(options_class, include_extras=True).items():
         value = getattr(options, field)
+        if tyro.conf.Suppress in getattr(hint, "__metadata__", ()):  # set by the program, not by a person
+            continue
         numbers = [] if dataclasses.is_dataclass(value) else list(ranges.numbers_in(value))
         assert field in allowed or not (numbers or holds_numbers(hint)), f"{name}.{field} has no range"
         assert all(map(allowed.get(field, Range()).holds, numbers)), f"{name}.{field}"

@@ -3,9 +3,7 @@
 import contextlib
 import inspect
 import io
-import shutil
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +21,6 @@ T = TypeVar("T")
 
 SHELLS = ("bash", "zsh", "tcsh")
 """Shells that completion is printed for."""
-_HELP = {"-h", "--help"}
 _COMPLETION = {"--tyro-print-completion": "", "--tyro-write-completion": ", and a file"}
 
 
@@ -150,24 +147,12 @@ def parse_command(
     name = tokens[0] if tokens else next(iter(commands))
     if name in commands:
         return parse_alone(commands[name], commands[name].__doc__ or "", tokens[1:])
-    if name not in _HELP:
+    if name not in help_texts.ASKED:
         raise UserError(f"{limits.shown(name)!r} is no command; there are {', '.join(commands)}")
     said = [f"    {each:9} {(command.__doc__ or '').strip()}" for each, command in commands.items()]
-    describe(tokens, "\n\n".join([inspect.cleandoc(description), "\n".join(said), "Each takes --help, too."]))
+    paragraphs = [inspect.cleandoc(description), "\n".join(said), "Each of them takes --help as well."]
+    describe(tokens, "\n\n".join(paragraphs))
     raise SystemExit(0)
-
-
-def describe(tokens: list[str], description: str) -> None:
-    """Print what a command is for where `--help` is asked for."""
-    if _HELP & set(tokens):
-        print(_wrapped(inspect.cleandoc(description)), end="\n\n")
-
-
-def _wrapped(text: str) -> str:
-    """Paragraphs broken at the width of the terminal; indented ones, which are commands, as they are."""
-    width = min(shutil.get_terminal_size().columns, 100)
-    paragraphs = [part if part.startswith(" ") else textwrap.fill(part, width) for part in text.split("\n\n")]
-    return "\n\n".join(paragraphs)
 
 
 def _both(options_class: type[Any], config_class: type[Any]) -> Any:
@@ -192,6 +177,7 @@ def _parse_with_tyro(
         with contextlib.redirect_stderr(io.StringIO()):
             return tyro.cli(
                 arguments_class,
+                prog=help_texts.program(),
                 args=tokens,
                 description="",
                 **({} if default is None else {"default": default}),
@@ -205,7 +191,8 @@ def _parse_with_tyro(
 
 def _asks_for_text(tokens: list[str]) -> bool:
     """Whether help or completion is asked for, in the place of what the command does."""
-    return bool(_HELP & set(tokens)) or any(token.replace("_", "-") in _COMPLETION for token in tokens[:1])
+    is_completion = any(token.replace("_", "-") in _COMPLETION for token in tokens[:1])
+    return is_completion or bool(help_texts.ASKED & set(tokens))
 
 
 def _check_completion(tokens: list[str]) -> None:

@@ -4,6 +4,8 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import shutil
+import sys
 import textwrap
 import typing
 from functools import partial
@@ -17,6 +19,7 @@ from purerl.run.mistakes import default_of, stripped
 
 registry = tyro.constructors.ConstructorRegistry()
 """Hand it to `tyro.cli`."""
+ASKED = {"-h", "--help"}
 _LONGEST_KEPT = 40
 """Letters of range and default that stay together in a line of the help."""
 
@@ -62,6 +65,8 @@ def _metavar(hint: Any) -> str | None:
         return None
     parts = [stripped(part) for part in typing.get_args(stripped(hint))]
     names = [_name(part) for part in parts if part is not type(None)]
+    if typing.get_origin(stripped(hint)) is dict:
+        return f"{' '.join(map(str, names))} ..."
     if type(None) in parts:
         return f"{names[0]}|None" if len(names) == 1 and names[0] else None
     return _name(stripped(hint)) if Ellipsis in parts else None
@@ -73,6 +78,25 @@ def _name(hint: Any) -> str | None:
         return hint.__name__.upper() if hint in (int, float, str, Path) else None
     parts = ["..." if part is Ellipsis else _name(stripped(part)) for part in typing.get_args(hint)]
     return " ".join(filter(None, parts)) if None not in parts else None
+
+
+def describe(tokens: list[str], description: str) -> None:
+    """Print what a command is for where `--help` is asked for."""
+    if ASKED & set(tokens):
+        print(_wrapped(inspect.cleandoc(description)), end="\n\n")
+
+
+def _wrapped(text: str) -> str:
+    """Paragraphs broken at the width of the terminal; indented ones, which are commands, as they are."""
+    width = min(shutil.get_terminal_size().columns, 100)
+    paragraphs = [part if part.startswith(" ") else textwrap.fill(part, width) for part in text.split("\n\n")]
+    return "\n\n".join(paragraphs)
+
+
+def program() -> str | None:
+    """How a command is called that is run as a module; None for the file of a script, as tyro has it."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {spec.parent}" if spec and Path(sys.argv[0]).name == "__main__.py" else None
 
 
 def docstrings(config_class: type) -> dict[str, str]:

@@ -83,7 +83,7 @@ def leaves(run_dir):
     ("options", "sentence"),
     [
         (["--env.size=8"], "--env.size is 8; it must be odd and at least 5; try 9"),
-        (["--env.size=3"], "--env.size is 3; it must be odd and at least 5; try 5"),
+        (["--env.size=3"], "--env.size is 3; it must be at least 5"),
         (["--env.distance=1.5"], "distance"),
         (["--env.observation=patch", "--env.patch-size=31"], "--env.patch-size 31 is larger than useful"),
         (["--env.observation=patch", "--network=recurrent"], "recurrent"),
