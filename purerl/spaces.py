@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purerl.types import TokenGroup, Views
+from purerl.types import ActionSpace, Space, TokenGroup, Views
 
 
 @dataclass(frozen=True)
@@ -216,12 +216,12 @@ class TwoViews:
         return self.actor.contains(x.actor) & self.critic.contains(x.critic)
 
 
-def are_vectors(space: Any) -> bool:
+def are_vectors(space: Space) -> bool:
     """Whether members of a space, ours or gymnax's, are vectors."""
     return len(getattr(space, "shape", None) or ()) == 1
 
 
-def fit_action(action: jax.Array, space: Any) -> jax.Array:
+def fit_action(action: jax.Array, space: ActionSpace) -> jax.Array:
     """What an environment is told of an action: in the shape and dtype of its space, and within its bounds.
 
     Every action passes through here on its way to an environment; what is learned from is the action as

@@ -11,7 +11,7 @@ from flax import struct
 
 from envs.wrappers.base import Wrapped, Wrapper, WrapperParams, append_features, append_space
 from purerl.spaces import fit_action
-from purerl.types import PyTree
+from purerl.types import ActionSpace, BoxSpace, PyTree, Space
 
 
 @struct.dataclass
@@ -75,7 +75,7 @@ class HiddenDynamics(Wrapper):
         if not 0 <= params.max_delay <= self.max_delay:
             raise ValueError(f"max_delay = {params.max_delay} must lie between 0 and {self.max_delay}")
 
-    def shown_space(self, params: HiddenDynamicsParams) -> Any:
+    def shown_space(self, params: HiddenDynamicsParams) -> Space:
         """The environment's, with the last action."""
         size = _action_size(self.env.action_space(params.inner))
         return append_space(self.env.observation_space(params.inner), size, "last_action")
@@ -102,7 +102,7 @@ class HiddenDynamics(Wrapper):
         last = jax.nn.one_hot(last, space.n) if hasattr(space, "n") else last.ravel()
         return append_features(observation, last, "last_action")
 
-    def revealed_space(self, params: HiddenDynamicsParams) -> Any:
+    def revealed_space(self, params: HiddenDynamicsParams) -> Space:
         """What is shown, with the dynamics."""
         space = self.env.action_space(params.inner)
         size, turn = _action_size(space), int(space.n) if hasattr(space, "n") else 2
@@ -145,12 +145,12 @@ class HiddenDynamics(Wrapper):
         return self.look(observation, after.hidden, params), after, reward, terminated, info
 
 
-def _action_size(space: Any) -> int:
+def _action_size(space: ActionSpace) -> int:
     """How many numbers tell an action."""
     return int(space.n) if hasattr(space, "n") else math.prod(space.shape)
 
 
-def _middle_and_half(space: Any) -> tuple[np.ndarray, np.ndarray]:
+def _middle_and_half(space: BoxSpace) -> tuple[np.ndarray, np.ndarray]:
     """Middle and half width of a box; 0 and 1 where it has no bounds."""
     low, high = (
         np.broadcast_to(np.asarray(bound, np.float32), space.shape) for bound in (space.low, space.high)

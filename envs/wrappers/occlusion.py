@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from envs.wrappers.base import Wrapped, Wrapper, WrapperParams, append_features, append_space
-from purerl.types import PyTree
+from purerl.types import PyTree, Space
 
 
 @struct.dataclass
@@ -52,7 +52,7 @@ class Occlusion(Wrapper):
         if params.length < 1:
             raise ValueError(f"length = {params.length} must be at least 1")
 
-    def shown_space(self, params: OcclusionParams) -> Any:
+    def shown_space(self, params: OcclusionParams) -> Space:
         """The environment's; of an array with one number more."""
         space = self.env.observation_space(params.inner)
         return space if hasattr(space, "spaces") else append_space(space, 1, "seen")
@@ -79,7 +79,7 @@ class Occlusion(Wrapper):
             start += group.mask.shape[0]
         return shown
 
-    def revealed_space(self, params: OcclusionParams) -> Any:
+    def revealed_space(self, params: OcclusionParams) -> Space:
         """The environment's."""
         return self.env.observation_space(params.inner)
 
