@@ -190,8 +190,8 @@ class Curriculum(NamedTuple):
         needs: what it needs of an algorithm; one that lacks it is refused.
     """
 
-    init: Callable[..., Any]
-    refresh: Callable[..., tuple[Any, jax.Array, Metrics]]
+    init: Callable[..., PyTree]
+    refresh: Callable[..., tuple[PyTree, jax.Array, Metrics]]
     needs: frozenset[Need] = frozenset()
 
 
