@@ -15,7 +15,7 @@ from flax import struct
 
 from purerl import ranges, spaces
 from purerl.ranges import Count
-from purerl.types import PyTree
+from purerl.types import Params, PyTree
 
 PREFIX = "brax/"
 BACKENDS = ("generalized", "spring", "positional", "mjx")
@@ -95,7 +95,7 @@ class BraxEnvironment:
         """True where the time limit cuts the episode: bool []."""
         return state.time >= params.max_steps_in_episode
 
-    def observation_space(self, params: Any = None) -> spaces.Box:
+    def observation_space(self, params: Params | None = None) -> spaces.Box:
         """A vector without bounds."""
         return spaces.Box(-jnp.inf, jnp.inf, (self.env.observation_size,))
 
@@ -103,7 +103,7 @@ class BraxEnvironment:
         """Raises ValueError, on the host, for what cannot be meant."""
         ranges.check(params)
 
-    def action_space(self, params: Any = None) -> spaces.Box:
+    def action_space(self, params: Params | None = None) -> spaces.Box:
         """One number in [-1, 1] for each actuator."""
         return spaces.Box(-1.0, 1.0, (self.env.action_size,))
 

@@ -20,13 +20,13 @@ import numpy as np
 
 from envs.wrappers.base import observer
 from purerl import spaces
-from purerl.types import PyTree
+from purerl.types import Params, PyTree, Space
 
 
 class Encoded:
     """An environment with other observations; states, parameters and all else are its own."""
 
-    def __init__(self, env: Any, params: Any) -> None:
+    def __init__(self, env: Any, params: Params) -> None:
         """Wraps an environment; `params` are any of its parameters, which decide no shapes."""
         self.env = env
         self._observed = env.observation_space(params)
@@ -35,7 +35,7 @@ class Encoded:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["env"], name)
 
-    def observation_space(self, params: Any = None) -> Any:
+    def observation_space(self, params: Params | None = None) -> Space:
         """A box: a vector, or what the environment observes with another dtype."""
         return self._space
 
@@ -45,13 +45,13 @@ class Encoded:
         method = observer(self.env)
         return None if method is None else lambda state, params: self._encode(method(state, params))
 
-    def reset_env(self, key: jax.Array, params: Any) -> tuple[PyTree, PyTree]:
+    def reset_env(self, key: jax.Array, params: Params) -> tuple[PyTree, PyTree]:
         """Begins an episode: observation and state."""
         observation, state = self.env.reset_env(key, params)
         return self._encode(observation), state
 
     def step_env(
-        self, key: jax.Array, state: PyTree, action: jax.Array, params: Any
+        self, key: jax.Array, state: PyTree, action: jax.Array, params: Params
     ) -> tuple[PyTree, PyTree, jax.Array, jax.Array, dict[str, Any]]:
         """Takes a step: observation, state, reward, terminated and info."""
         observation, *rest = self.env.step_env(key, state, action, params)
@@ -63,7 +63,7 @@ class Encoded:
         return numbers_of(observation, self._observed).astype(self._space.dtype)
 
 
-def encoded(env: Any, params: Any) -> Any:
+def encoded(env: Any, params: Params) -> Any:
     """The environment, with its observations encoded where no network would read them as they are.
 
     Raises:

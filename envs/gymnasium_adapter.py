@@ -14,7 +14,7 @@ import numpy as np
 
 from envs import named
 from purerl.spaces import fit_action
-from purerl.types import Environment, PyTree, TokenGroup
+from purerl.types import Environment, Params, PyTree, TokenGroup
 
 FramePainter = Callable[[PyTree, Any], np.ndarray]
 RENDER_MODE = "rgb_array"
@@ -32,7 +32,7 @@ class GymnasiumEnv(gymnasium.Env):
     def __init__(
         self,
         env: Environment,
-        params: Any = None,
+        params: Params | None = None,
         frame: FramePainter | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -78,7 +78,7 @@ class GymnasiumEnv(gymnasium.Env):
 def make(
     environment: str,
     frame: str | None = None,
-    params: Any = None,
+    params: Params | None = None,
     render_mode: str | None = None,
     **fields: Any,
 ) -> GymnasiumEnv:
@@ -139,7 +139,7 @@ def plain(tree: PyTree) -> Any:
     return jax.tree.map(convert, jax.device_get(tree), is_leaf=lambda leaf: isinstance(leaf, TokenGroup))
 
 
-def params_of(env: Environment, params: Any) -> Any:
+def params_of(env: Environment, params: Params) -> Any:
     """Parameters of an environment, from the default and what differs from it, checked where it can be."""
     if params is None or isinstance(params, Mapping):
         params = dataclasses.replace(env.default_params, **(params or {}))
@@ -162,7 +162,7 @@ def key_of(generator: np.random.Generator) -> jax.Array:
 
 
 @partial(jax.jit, static_argnums=0)
-def reset(env: Environment, params: Any, key: jax.Array) -> tuple[jax.Array, PyTree, PyTree]:
+def reset(env: Environment, params: Params, key: jax.Array) -> tuple[jax.Array, PyTree, PyTree]:
     """Begins an episode: (key of the next call, state, observation)."""
     key, reset_key = jax.random.split(key)
     observation, state = env.reset_env(reset_key, params)
@@ -171,7 +171,7 @@ def reset(env: Environment, params: Any, key: jax.Array) -> tuple[jax.Array, PyT
 
 @partial(jax.jit, static_argnums=0)
 def step(
-    env: Environment, params: Any, key: jax.Array, state: PyTree, action: Any
+    env: Environment, params: Params, key: jax.Array, state: PyTree, action: Any
 ) -> tuple[jax.Array, PyTree, tuple]:
     """Takes a step: (key of the next call, state, (observation, reward, terminated, truncated, info))."""
     key, step_key = jax.random.split(key)

@@ -22,7 +22,7 @@ from envs.gymnasium_adapter import (
     space_of,
     step,
 )
-from purerl.types import Environment, PyTree
+from purerl.types import Environment, Params, PyTree
 
 
 class GymnasiumVectorEnv(gymnasium.vector.VectorEnv):
@@ -39,7 +39,7 @@ class GymnasiumVectorEnv(gymnasium.vector.VectorEnv):
         self,
         env: Environment,
         num_envs: int,
-        params: Any = None,
+        params: Params | None = None,
         frame: FramePainter | None = None,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
@@ -139,12 +139,12 @@ def _with_masks(info: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, np.n
 
 
 @partial(jax.jit, static_argnums=0)
-def _reset_all(env: Environment, params: Any, keys: jax.Array) -> tuple[jax.Array, PyTree, PyTree]:
+def _reset_all(env: Environment, params: Params, keys: jax.Array) -> tuple[jax.Array, PyTree, PyTree]:
     return jax.vmap(partial(reset, env, params))(keys)
 
 
 @partial(jax.jit, static_argnums=0)
-def _reset_some(env: Environment, params: Any, copies: tuple, mask: jax.Array) -> tuple:
+def _reset_some(env: Environment, params: Params, copies: tuple, mask: jax.Array) -> tuple:
     """Begins an episode where the mask, bool [N], says so; without any, no reset is computed."""
 
     def begin(copies):
@@ -156,7 +156,7 @@ def _reset_some(env: Environment, params: Any, copies: tuple, mask: jax.Array) -
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _step_all(
-    env: Environment, mode: AutoresetMode, params: Any, copies: tuple, action: jax.Array, ended: jax.Array
+    env: Environment, mode: AutoresetMode, params: Params, copies: tuple, action: jax.Array, ended: jax.Array
 ) -> tuple[tuple, tuple]:
     """All copies after one step, and what it gave: (observation, reward, terminated, truncated, info)."""
     keys, state, _ = copies

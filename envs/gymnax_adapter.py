@@ -8,7 +8,7 @@ import jax
 from gymnax.environments.environment import Environment as GymnaxBase
 
 from envs import Registered, named
-from purerl.types import PyTree
+from purerl.types import ActionSpace, Params, PyTree, Space
 
 
 class GymnaxEnvironment(GymnaxBase[Any, Any]):
@@ -18,7 +18,7 @@ class GymnaxEnvironment(GymnaxBase[Any, Any]):
         self.env = env
 
     @property
-    def default_params(self) -> Any:
+    def default_params(self) -> Params:
         """The environment's default parameters."""
         return self.env.default_params
 
@@ -32,29 +32,29 @@ class GymnaxEnvironment(GymnaxBase[Any, Any]):
         """How many actions there are to choose from, or how many numbers an action has."""
         return self.env.num_actions
 
-    def reset_env(self, key: jax.Array, params: Any) -> tuple[PyTree, PyTree]:
+    def reset_env(self, key: jax.Array, params: Params) -> tuple[PyTree, PyTree]:
         """Begins an episode: observation and state."""
         return self.env.reset_env(key, params)
 
     def step_env(
-        self, key: jax.Array, state: PyTree, action: Any, params: Any
+        self, key: jax.Array, state: PyTree, action: Any, params: Params
     ) -> tuple[PyTree, PyTree, jax.Array, jax.Array, dict[str, jax.Array]]:
         """Takes a step: observation, state, reward, terminated and info."""
         return self.env.step_env(key, state, action, params)
 
-    def get_obs(self, state: PyTree, params: Any = None, key: Any = None) -> PyTree:
+    def get_obs(self, state: PyTree, params: Params | None = None, key: Any = None) -> PyTree:
         """What the agent sees of a state."""
         return self.env.observe_state(state, self.default_params if params is None else params)
 
-    def is_truncated(self, state: PyTree, params: Any) -> jax.Array:
+    def is_truncated(self, state: PyTree, params: Params) -> jax.Array:
         """Whether the time limit cuts the episode: bool []."""
         return self.env.is_truncated(state, params)
 
-    def action_space(self, params: Any = None) -> Any:
+    def action_space(self, params: Params | None = None) -> ActionSpace:
         """What `step_env` takes."""
         return self.env.action_space(params)
 
-    def observation_space(self, params: Any = None) -> Any:
+    def observation_space(self, params: Params | None = None) -> Space:
         """What the agent sees, as a space."""
         return self.env.observation_space(params)
 

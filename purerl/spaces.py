@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
-from purerl.types import TokenGroup, Views
+from purerl.types import ActionSpace, DType, PyTree, Space, TokenGroup, Views
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Discrete:
 
     n: int
     shape: tuple[int, ...] = ()
-    dtype: Any = jnp.int32
+    dtype: DType = jnp.int32
 
     def sample(self, key: jax.Array) -> jax.Array:
         """Draws uniformly: int32 []."""
@@ -33,7 +33,7 @@ class MultiDiscrete:
     """Several integers side by side: entry i is one of 0 to `nvec[i]` - 1."""
 
     nvec: tuple[int, ...]
-    dtype: Any = jnp.int32
+    dtype: DType = jnp.int32
 
     @property
     def shape(self) -> tuple[int]:
@@ -61,10 +61,10 @@ class Box:
         periodic: whether both ends are the same, as those of an angle are: what lies beyond them turns on.
     """
 
-    low: Any
-    high: Any
+    low: ArrayLike
+    high: ArrayLike
     shape: tuple[int, ...]
-    dtype: Any = jnp.float32
+    dtype: DType = jnp.float32
     periodic: bool = False
 
     def sample(self, key: jax.Array) -> jax.Array:
@@ -121,7 +121,7 @@ def _sample_integers(box: Box, key: jax.Array) -> jax.Array:
     return (drawn if least == 0 else drawn.astype(jnp.int32)).astype(box.dtype)
 
 
-def _range_of(dtype: Any) -> tuple[int, int]:
+def _range_of(dtype: DType) -> tuple[int, int]:
     """The least and the greatest number of booleans or integers of at most 32 bits."""
     dtype = jax.dtypes.canonicalize_dtype(dtype)
     return (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
@@ -138,14 +138,14 @@ def _integer_bounds(box: Box) -> tuple[np.ndarray, np.ndarray]:
 class Dict:
     """Named spaces: what a pytree of arrays is a member of."""
 
-    spaces: Mapping[str, Any] = field(default_factory=dict)
+    spaces: Mapping[str, Space] = field(default_factory=dict)
 
-    def sample(self, key: jax.Array) -> dict[str, Any]:
+    def sample(self, key: jax.Array) -> dict[str, PyTree]:
         """Draws each named space with a key of its own."""
         keys = jax.random.split(key, len(self.spaces))
         return {name: space.sample(k) for k, (name, space) in zip(keys, self.spaces.items(), strict=True)}
 
-    def contains(self, x: Mapping[str, Any]) -> jax.Array:
+    def contains(self, x: Mapping[str, PyTree]) -> jax.Array:
         """True where every named entry is within its space: bool []."""
         return _all([space.contains(x[name]) for name, space in self.spaces.items()])
 
@@ -154,14 +154,14 @@ class Dict:
 class Tuple:
     """Spaces in an order: what a tuple of members is a member of."""
 
-    spaces: tuple[Any, ...] = ()
+    spaces: tuple[Space, ...] = ()
 
-    def sample(self, key: jax.Array) -> tuple[Any, ...]:
+    def sample(self, key: jax.Array) -> tuple[PyTree, ...]:
         """Draws each space with a key of its own."""
         keys = jax.random.split(key, len(self.spaces))
         return tuple(space.sample(k) for k, space in zip(keys, self.spaces, strict=True))
 
-    def contains(self, x: tuple[Any, ...]) -> jax.Array:
+    def contains(self, x: tuple[PyTree, ...]) -> jax.Array:
         """True where every entry is within its space: bool []."""
         return _all([space.contains(part) for part, space in zip(x, self.spaces, strict=True)])
 
@@ -177,8 +177,8 @@ class Tokens:
     num_tokens: int
     num_features: int
     kind: int
-    low: Any = -1.0
-    high: Any = 1.0
+    low: ArrayLike = -1.0
+    high: ArrayLike = 1.0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -203,8 +203,8 @@ class Tokens:
 class TwoViews:
     """Observations of which policy and critic see different things: `Views`."""
 
-    actor: Any
-    critic: Any
+    actor: Space
+    critic: Space
 
     def sample(self, key: jax.Array) -> Views:
         """Draws both; they have nothing to do with each other."""
@@ -216,12 +216,12 @@ class TwoViews:
         return self.actor.contains(x.actor) & self.critic.contains(x.critic)
 
 
-def are_vectors(space: Any) -> bool:
+def are_vectors(space: Space) -> bool:
     """Whether members of a space, ours or gymnax's, are vectors."""
     return len(getattr(space, "shape", None) or ()) == 1
 
 
-def fit_action(action: jax.Array, space: Any) -> jax.Array:
+def fit_action(action: jax.Array, space: ActionSpace) -> jax.Array:
     """What an environment is told of an action: in the shape and dtype of its space, and within its bounds.
 
     Every action passes through here on its way to an environment; what is learned from is the action as

@@ -206,8 +206,8 @@ class Curriculum(NamedTuple):
             P levels, see `purerl.curriculum.outcome.level_outcome`; None where the curriculum does not ask.
     """
 
-    init: Callable[..., Any]
-    refresh: Callable[..., tuple[Any, jax.Array, Metrics]]
+    init: Callable[..., PyTree]
+    refresh: Callable[..., tuple[PyTree, jax.Array, Metrics]]
     needs: frozenset[Need] = frozenset()
     tell: Callable[..., tuple[Any, jax.Array | None]] | None = None
 

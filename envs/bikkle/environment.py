@@ -5,7 +5,6 @@ The author contract of gymnax 1.0, held structurally; see `envs.register_gymnax`
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +16,7 @@ from envs.bikkle.placement import MAX_CANDIDATES, MAX_TOUCHED
 from envs.bikkle.rewards import shaping, squared_reach, touch_reward, touching
 from envs.bikkle.state import BikkleState, is_blue, position_of, present
 from purerl import spaces
-from purerl.types import PyTree
+from purerl.types import PyTree, Space
 
 ACTIONS = ("xy", "angle")
 OBSERVATIONS = ("tokens", "flat", "image")
@@ -84,7 +83,7 @@ class Bikkle:
             return spaces.Box(0.0, 1.0, (1,), periodic=True)
         return spaces.Box(-1.0, 1.0, (2,))
 
-    def observation_space(self, params: BikkleParams | None = None) -> Any:
+    def observation_space(self, params: BikkleParams | None = None) -> Space:
         """What `observe_state` gives."""
         if self.observation == "tokens":
             return observations.tokens_space(self.max_pellets)

@@ -2,7 +2,6 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +11,7 @@ from envs import random
 from envs.bikkle.environment import Bikkle
 from envs.bikkle.params import BikkleParams
 from envs.bikkle.state import BikkleState
-from purerl.types import Levels, PyTree
+from purerl.types import ActionSpace, Levels, PyTree, Space
 
 EASIEST = {"pellet_size": 0.06, "blue_penalty": -2.0, "gaze_std": 0.0}
 """What hardness 0 stands for; hardness 1 stands for what the parameters say."""
@@ -69,11 +68,11 @@ class BikkleLevels:
         """The arena's."""
         return self.arena.default_params
 
-    def action_space(self, params: BikkleParams | None = None) -> Any:
+    def action_space(self, params: BikkleParams | None = None) -> ActionSpace:
         """The arena's."""
         return self.arena.action_space(params)
 
-    def observation_space(self, params: BikkleParams | None = None) -> Any:
+    def observation_space(self, params: BikkleParams | None = None) -> Space:
         """The arena's."""
         return self.arena.observation_space(params)
 

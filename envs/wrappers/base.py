@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purerl import spaces
-from purerl.types import Levels, PyTree, TokenGroup, Views
+from purerl.types import ActionSpace, Levels, Params, PyTree, Space, TokenGroup, Views
 
 
 @jax.tree_util.register_dataclass
@@ -73,44 +73,44 @@ class Wrapper:
         return self.env.num_actions
 
     @property
-    def default_params(self) -> Any:
+    def default_params(self) -> Params:
         """The default numbers, around those of the environment."""
         raise NotImplementedError
 
-    def action_space(self, params: Any) -> Any:
+    def action_space(self, params: Params) -> ActionSpace:
         """What `step_env` takes."""
         return self.env.action_space(params.inner)
 
-    def observation_space(self, params: Any) -> Any:
+    def observation_space(self, params: Params) -> Space:
         """What `look` gives."""
         space = self.shown_space(params)
         return spaces.TwoViews(space, self.revealed_space(params)) if self.privileged else space
 
-    def is_truncated(self, state: Wrapped, params: Any) -> jax.Array:
+    def is_truncated(self, state: Wrapped, params: Params) -> jax.Array:
         """True where the environment's time limit cuts the episode: bool []."""
         return self.env.is_truncated(state.inner, params.inner)
 
-    def begin(self, key: jax.Array, params: Any, observation: PyTree) -> PyTree:
+    def begin(self, key: jax.Array, params: Params, observation: PyTree) -> PyTree:
         """What the wrapper adds to a state at the start of an episode, whose first observation is given."""
         raise NotImplementedError
 
-    def shown_space(self, params: Any) -> Any:
+    def shown_space(self, params: Params) -> Space:
         """The space of `show`."""
         raise NotImplementedError
 
-    def show(self, observation: PyTree, hidden: PyTree, params: Any) -> PyTree:
+    def show(self, observation: PyTree, hidden: PyTree, params: Params) -> PyTree:
         """What is seen in the place of the environment's observation."""
         raise NotImplementedError
 
-    def revealed_space(self, params: Any) -> Any:
+    def revealed_space(self, params: Params) -> Space:
         """The space of `reveal`."""
         raise NotImplementedError
 
-    def reveal(self, observation: PyTree, hidden: PyTree, params: Any) -> PyTree:
+    def reveal(self, observation: PyTree, hidden: PyTree, params: Params) -> PyTree:
         """What a privileged critic sees: that which `show` keeps back, too."""
         raise NotImplementedError
 
-    def look(self, observation: PyTree, hidden: PyTree, params: Any) -> PyTree:
+    def look(self, observation: PyTree, hidden: PyTree, params: Params) -> PyTree:
         """The observation: what is shown, and where the critic is privileged, what is revealed to it."""
         shown = self.show(observation, hidden, params)
         if not self.privileged:
@@ -125,7 +125,7 @@ class Wrapper:
             return None
         return lambda state, params: self.look(look_again(state.inner, params.inner), state.hidden, params)
 
-    def reset_env(self, key: jax.Array, params: Any) -> tuple[PyTree, Wrapped]:
+    def reset_env(self, key: jax.Array, params: Params) -> tuple[PyTree, Wrapped]:
         """Begins an episode: observation and state."""
         inner_key, own_key = jax.random.split(key)
         observation, inner = self.env.reset_env(inner_key, params.inner)
@@ -154,7 +154,7 @@ def append_features(observation: PyTree, features: jax.Array, name: str) -> PyTr
     return jnp.concatenate([observation.astype(jnp.float32), spread], axis=-1)
 
 
-def append_space(space: Any, num_features: int, name: str) -> Any:
+def append_space(space: Any, num_features: int, name: str) -> Space:
     """The space of `append_features` with K numbers in [-1, 1]."""
     if hasattr(space, "spaces"):
         kind = 1 + max(group.kind for group in space.spaces.values())
@@ -170,20 +170,20 @@ def append_space(space: Any, num_features: int, name: str) -> Any:
 def wrap_levels(wrapper: Wrapper, levels: Levels) -> Levels:
     """The levels of a wrapped environment: its own, with what the wrapper adds to each drawn anew."""
 
-    def enter(key: jax.Array, states: PyTree, params: Any) -> Wrapped:
+    def enter(key: jax.Array, states: PyTree, params: Params) -> Wrapped:
         keys = jax.random.split(key, jax.tree.leaves(states)[0].shape[0])
         observations = jax.vmap(partial(levels.observe, params=params.inner))(states)
         hidden = jax.vmap(wrapper.begin, (0, None, 0))(keys, params, observations)
         return Wrapped(inner=states, hidden=hidden)
 
-    def generate(key: jax.Array, params: Any, hardness: jax.Array) -> Wrapped:
+    def generate(key: jax.Array, params: Params, hardness: jax.Array) -> Wrapped:
         inner_key, own_key = jax.random.split(key)
         return enter(own_key, levels.generate(inner_key, params.inner, hardness), params)
 
-    def observe(state: Wrapped, params: Any) -> PyTree:
+    def observe(state: Wrapped, params: Params) -> PyTree:
         return wrapper.look(levels.observe(state.inner, params.inner), state.hidden, params)
 
-    def mutate(key: jax.Array, states: Wrapped, params: Any) -> Wrapped:
+    def mutate(key: jax.Array, states: Wrapped, params: Params) -> Wrapped:
         inner_key, own_key = jax.random.split(key)
         assert levels.mutate is not None
         return enter(own_key, levels.mutate(inner_key, states.inner, params.inner), params)

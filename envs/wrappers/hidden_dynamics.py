@@ -13,7 +13,7 @@ from envs.wrappers.base import Wrapped, Wrapper, WrapperParams, append_features,
 from purerl import ranges
 from purerl.ranges import CountOrZero, Number, Range
 from purerl.spaces import fit_action
-from purerl.types import PyTree
+from purerl.types import ActionSpace, BoxSpace, PyTree, Space
 
 Gain = Annotated[float, Range(1.0)]
 
@@ -79,7 +79,7 @@ class HiddenDynamics(Wrapper):
         if params.max_delay > self.max_delay:
             raise ValueError(f"max_delay = {params.max_delay} must lie between 0 and {self.max_delay}")
 
-    def shown_space(self, params: HiddenDynamicsParams) -> Any:
+    def shown_space(self, params: HiddenDynamicsParams) -> Space:
         """The environment's, with the last action."""
         size = _action_size(self.env.action_space(params.inner))
         return append_space(self.env.observation_space(params.inner), size, "last_action")
@@ -106,7 +106,7 @@ class HiddenDynamics(Wrapper):
         last = jax.nn.one_hot(last, space.n) if hasattr(space, "n") else last.ravel()
         return append_features(observation, last, "last_action")
 
-    def revealed_space(self, params: HiddenDynamicsParams) -> Any:
+    def revealed_space(self, params: HiddenDynamicsParams) -> Space:
         """What is shown, with the dynamics."""
         space = self.env.action_space(params.inner)
         size, turn = _action_size(space), int(space.n) if hasattr(space, "n") else 2
@@ -149,12 +149,12 @@ class HiddenDynamics(Wrapper):
         return self.look(observation, after.hidden, params), after, reward, terminated, info
 
 
-def _action_size(space: Any) -> int:
+def _action_size(space: ActionSpace) -> int:
     """How many numbers tell an action."""
     return int(space.n) if hasattr(space, "n") else math.prod(space.shape)
 
 
-def _middle_and_half(space: Any) -> tuple[np.ndarray, np.ndarray]:
+def _middle_and_half(space: BoxSpace) -> tuple[np.ndarray, np.ndarray]:
     """Middle and half width of a box; 0 and 1 where it has no bounds."""
     low, high = (
         np.broadcast_to(np.asarray(bound, np.float32), space.shape) for bound in (space.low, space.high)

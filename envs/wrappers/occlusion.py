@@ -11,7 +11,7 @@ from flax import struct
 from envs.wrappers.base import Wrapped, Wrapper, WrapperParams, append_features, append_space
 from purerl import ranges
 from purerl.ranges import Count, Share
-from purerl.types import PyTree
+from purerl.types import PyTree, Space
 
 
 @struct.dataclass
@@ -51,7 +51,7 @@ class Occlusion(Wrapper):
         """Raises ValueError, on the host, for what cannot be meant."""
         ranges.check(params)
 
-    def shown_space(self, params: OcclusionParams) -> Any:
+    def shown_space(self, params: OcclusionParams) -> Space:
         """The environment's; of an array with one number more."""
         space = self.env.observation_space(params.inner)
         return space if hasattr(space, "spaces") else append_space(space, 1, "seen")
@@ -78,7 +78,7 @@ class Occlusion(Wrapper):
             start += group.mask.shape[0]
         return shown
 
-    def revealed_space(self, params: OcclusionParams) -> Any:
+    def revealed_space(self, params: OcclusionParams) -> Space:
         """The environment's."""
         return self.env.observation_space(params.inner)
 

@@ -11,7 +11,7 @@ from flax import struct
 from envs.wrappers.base import Wrapped, Wrapper, WrapperParams, append_features, append_space, observer
 from purerl import ranges, spaces
 from purerl.ranges import MOST_INT32, Number, Range
-from purerl.types import PyTree
+from purerl.types import ActionSpace, PyTree, Space
 
 Ways = Annotated[int, Range(2, MOST_INT32, whole=True)]
 
@@ -77,7 +77,7 @@ class Retry(Wrapper):
         ranges.check(self)
         ranges.check(params)
 
-    def action_space(self, params: RetryParams) -> Any:
+    def action_space(self, params: RetryParams) -> ActionSpace:
         """The environment's, with the ways."""
         space = self.env.action_space(params.inner)
         if hasattr(space, "n"):
@@ -88,7 +88,7 @@ class Retry(Wrapper):
         )
         return spaces.Box(low, high, low.shape)
 
-    def shown_space(self, params: RetryParams) -> Any:
+    def shown_space(self, params: RetryParams) -> Space:
         """The environment's, with what became of the last try."""
         return append_space(self.env.observation_space(params.inner), self.num_ways + 1, "last_try")
 
@@ -105,7 +105,7 @@ class Retry(Wrapper):
         """The environment's observation, and one-hot which way failed, or that it succeeded."""
         return append_features(observation, jax.nn.one_hot(hidden.outcome, self.num_ways + 1), "last_try")
 
-    def revealed_space(self, params: RetryParams) -> Any:
+    def revealed_space(self, params: RetryParams) -> Space:
         """What is shown, with the condition."""
         return append_space(self.shown_space(params), self.num_ways + 1, "condition")
 

@@ -2,13 +2,16 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
 
 from purerl.functional.metrics import as_mean, masked_mean
 from purerl.functional.returns import bootstrap
 from purerl.types import Mean
 
 
-def clipped_surrogate(log_ratio: jax.Array, advantage: jax.Array, clip: jax.Array | float) -> jax.Array:
+def clipped_surrogate(
+    log_ratio: Float[Array, "*S"], advantage: Float[Array, "*S"], clip: Float[Array, ""] | float
+) -> Float[Array, "*S"]:
     r"""PPO's pessimistic objective, negated.
 
     .. math:: -\min\left(\rho A,\ \text{clip}(\rho, 1 - \epsilon, 1 + \epsilon) A\right)
@@ -28,8 +31,11 @@ def clipped_surrogate(log_ratio: jax.Array, advantage: jax.Array, clip: jax.Arra
 
 
 def clipped_value_loss(
-    value: jax.Array, old_value: jax.Array, target: jax.Array, clip: jax.Array | float
-) -> jax.Array:
+    value: Float[Array, "*S"],
+    old_value: Float[Array, "*S"],
+    target: Float[Array, "*S"],
+    clip: Float[Array, ""] | float,
+) -> Float[Array, "*S"]:
     r"""Half the squared error of a critic that may move by at most `clip` from its old estimate.
 
     .. math:: \tfrac12 \max\left((V - G)^2, (V_{old} + \text{clip}(V - V_{old}, \pm\epsilon) - G)^2\right)
@@ -47,7 +53,7 @@ def clipped_value_loss(
     return 0.5 * jnp.maximum(jnp.square(value - target), jnp.square(clipped - target))
 
 
-def approximate_kl(log_ratio: jax.Array) -> jax.Array:
+def approximate_kl(log_ratio: Float[Array, "*S"]) -> Float[Array, "*S"]:
     r"""The estimator :math:`\rho - 1 - \log\rho` of KL(old || new): never negative, low in variance.
 
     Args:
@@ -61,7 +67,9 @@ def approximate_kl(log_ratio: jax.Array) -> jax.Array:
     return jnp.expm1(log_ratio) - log_ratio
 
 
-def explained_variance(value: jax.Array, target: jax.Array, counts: jax.Array | None = None) -> jax.Array:
+def explained_variance(
+    value: Float[Array, "*S"], target: Float[Array, "*S"], counts: Bool[Array, "*S"] | None = None
+) -> Float[Array, ""]:
     r"""Share of the targets' variance that the critic explains, :math:`1 - Var(G - V) / Var(G)`.
 
     Args:
@@ -78,7 +86,7 @@ def explained_variance(value: jax.Array, target: jax.Array, counts: jax.Array | 
 
 
 def return_metrics(
-    value: jax.Array | None, target: jax.Array, counts: jax.Array | None = None
+    value: Float[Array, "*S"] | None, target: Float[Array, "*S"], counts: Bool[Array, "*S"] | None = None
 ) -> dict[str, Mean]:
     """Mean and variance of targets, [...], and how much of it a critic's values explain, if there is one.
 
@@ -96,7 +104,7 @@ def return_metrics(
     return {name: masked_mean(each, any_counts) for name, each in metrics.items()}
 
 
-def huber(error: jax.Array, delta: jax.Array | float) -> jax.Array:
+def huber(error: Float[Array, "*S"], delta: Float[Array, ""] | float) -> Float[Array, "*S"]:
     r"""Half the square of small errors, linear in large ones.
 
     .. math:: c\left(|e| - \tfrac12 c\right), \qquad c = \min(|e|, \delta)
@@ -117,8 +125,11 @@ def huber(error: jax.Array, delta: jax.Array | float) -> jax.Array:
 
 
 def q_learning_target(
-    reward: jax.Array, discount: jax.Array, value_tp1: jax.Array, selector_tp1: jax.Array
-) -> jax.Array:
+    reward: Float[Array, " B"],
+    discount: Float[Array, " B"],
+    value_tp1: Float[Array, "A B"],
+    selector_tp1: Float[Array, "A B"],
+) -> Float[Array, " B"]:
     r"""What an action value is moved toward; no gradient flows through it.
 
     .. math:: r + d\, Q'(s', \arg\max_{a'} Q^{sel}(s', a'))
@@ -143,7 +154,7 @@ def q_learning_target(
     return jax.lax.stop_gradient(bootstrap(reward, discount, discount, value))
 
 
-def value_of_action(value: jax.Array, action: jax.Array) -> jax.Array:
+def value_of_action(value: Float[Array, "A B"], action: Int[Array, " B"]) -> Float[Array, " B"]:
     """The values of the actions taken: float32 [A, B] and int32 [B] -> float32 [B]."""
     taken = jnp.arange(value.shape[0])[:, None] == action
     return jnp.where(taken, value, 0.0).sum(0)

@@ -5,7 +5,7 @@ when its learning is done: were they to change in between, the probability ratio
 first gradient step.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -142,7 +142,7 @@ def init_observation_moments(observation: PyTree) -> PyTree:
         and 1, and as parts of 255.
     """
 
-    def init(part: Any) -> Moments | None:
+    def init(part: PyTree) -> Moments | None:
         values, is_group = _values(part)
         if values.dtype in (jnp.bool_, jnp.uint8):
             return None
@@ -192,7 +192,7 @@ def normalize_observation(moments: PyTree, observation: PyTree, clip: float = 10
     return structure.unflatten([_normalize(part, seen, clip) for part, seen in pairs])
 
 
-def _normalize(part: Any, moments: Moments | None, clip: float) -> Any:
+def _normalize(part: PyTree, moments: Moments | None, clip: float) -> PyTree:
     if moments is None:
         return part
     values, is_group = _values(part)
@@ -201,20 +201,20 @@ def _normalize(part: Any, moments: Moments | None, clip: float) -> Any:
     return part.replace(values=jnp.where(part.mask[..., None], scaled, 0.0)) if is_group else scaled
 
 
-def _flatten(observation: PyTree) -> tuple[list[Any], Any]:
+def _flatten(observation: PyTree) -> tuple[list[PyTree], jax.tree_util.PyTreeDef]:
     """Arrays and token groups, and the structure around them."""
     return jax.tree.flatten(observation, is_leaf=_is_group)
 
 
-def _is_group(part: Any) -> bool:
+def _is_group(part: PyTree) -> bool:
     return isinstance(part, TokenGroup)
 
 
-def _values(part: Any) -> tuple[jax.Array, bool]:
+def _values(part: PyTree) -> tuple[jax.Array, bool]:
     return (part.values, True) if isinstance(part, TokenGroup) else (part, False)
 
 
-def _counted(part: Any, feature_axes: int) -> tuple[jax.Array, jax.Array]:
+def _counted(part: PyTree, feature_axes: int) -> tuple[jax.Array, jax.Array]:
     """Values as [M, *features], zero where they do not count, and which of them do, bool [M, 1, ...]."""
     values, is_group = _values(part)
     features = values.shape[values.ndim - feature_axes :]

@@ -2,12 +2,15 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Integer, Key
 
 LEAST_SIDE = 8
 """Rows and columns of a grid whose cells moves along its sides mix."""
 
 
-def permutations(key: jax.Array, count: int, num_rows: int, num_columns: int) -> jax.Array:
+def permutations(
+    key: Key[Array, ""], count: int, num_rows: int, num_columns: int
+) -> Integer[Array, "count {num_rows}*{num_columns}"]:
     """Random permutations of the cells of a grid, of any shape.
 
     Grids with long sides are mixed by moves along them, see `grid_permutations`. In a single row such moves
@@ -30,8 +33,8 @@ def permutations(key: jax.Array, count: int, num_rows: int, num_columns: int) ->
 
 
 def grid_permutations(
-    key: jax.Array, count: int, num_rows: int, num_columns: int, num_rounds: int = 4
-) -> jax.Array:
+    key: Key[Array, ""], count: int, num_rows: int, num_columns: int, num_rounds: int = 4
+) -> Integer[Array, "count {num_rows}*{num_columns}"]:
     """Permutations of the cells of a grid, each from a few random numbers for each row and column.
 
     Each round moves every cell along its column by an offset that belongs to the column's number, then along

@@ -2,11 +2,15 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Shaped
 
 
 def bootstrap(
-    reward: jax.Array, follows: jax.Array, factor: jax.Array | float, value: jax.Array
-) -> jax.Array:
+    reward: Float[Array, "*S"],
+    follows: Shaped[Array, "*S"],
+    factor: Float[Array, "*S"] | Float[Array, ""] | float,
+    value: Float[Array, "*S"],
+) -> Float[Array, "*S"]:
     """What a reward and all that comes after it are worth: `reward + factor * value` where anything follows.
 
     Whatever stands for the rest of a return goes through here. Behind the end of an episode there is nothing,
@@ -28,14 +32,14 @@ def bootstrap(
 
 
 def gae(
-    reward: jax.Array,
-    value: jax.Array,
-    next_value: jax.Array,
-    terminated: jax.Array,
-    truncated: jax.Array,
-    gamma: jax.Array | float,
-    gae_lambda: jax.Array | float,
-) -> jax.Array:
+    reward: Float[Array, "*S"],
+    value: Float[Array, "*S"],
+    next_value: Float[Array, "*S"],
+    terminated: Bool[Array, "*S"],
+    truncated: Bool[Array, "*S"],
+    gamma: Float[Array, ""] | float,
+    gae_lambda: Float[Array, ""] | float,
+) -> Float[Array, "*S"]:
     r"""Generalized advantage estimation.
 
     .. math::
@@ -70,8 +74,11 @@ def gae(
 
 
 def running_returns(
-    reward: jax.Array, ended: jax.Array, start: jax.Array, gamma: jax.Array | float
-) -> tuple[jax.Array, jax.Array]:
+    reward: Float[Array, "T E"],
+    ended: Bool[Array, "T E"],
+    start: Float[Array, " E"],
+    gamma: Float[Array, ""] | float,
+) -> tuple[Float[Array, "T E"], Float[Array, " E"]]:
     r"""Discounted sums of the past rewards of each episode, :math:`R_t = \gamma R_{t-1} + r_t`.
 
     Args:

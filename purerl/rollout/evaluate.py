@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from purerl.compile.waiting import safe
 from purerl.rollout.stepping import step_all
 from purerl.types import Environment, Params, PyTree
 
-Policy = Callable[..., Any]
+Policy: TypeAlias = Callable[..., PyTree]
 
 
 _PROGRAMS = 8
@@ -31,7 +31,7 @@ class Greedy(NamedTuple):
 
     policy: Policy
 
-    def __call__(self, learner: PyTree, observation: PyTree, key: jax.Array, *carry: PyTree) -> Any:
+    def __call__(self, learner: PyTree, observation: PyTree, key: jax.Array, *carry: PyTree) -> PyTree:
         """Actions [B, ...], and with a carry that after the step."""
         return self.policy(learner, observation, key, True, *carry)
 
@@ -111,7 +111,7 @@ def fresh_starts(
 def evaluate(
     env: Environment,
     params: Params,
-    policy: Callable[..., Any],
+    policy: Policy,
     learners: PyTree,
     key: jax.Array,
     num_episodes: int,
@@ -182,12 +182,12 @@ def evaluate(
 @lru_cache(_PROGRAMS)
 def _program(
     env: Environment,
-    policy: Callable[..., Any],
+    policy: Policy,
     num_steps: int,
     block: int,
     initial_carry: Callable[[int], PyTree] | None,
     devices: tuple[jax.Device, ...],
-) -> Any:
+) -> Callable[..., Episodes]:
     """Plays blocks of episodes, shared among devices: see `evaluate`."""
 
     def run(learners, params, keys, starts, items):

@@ -15,6 +15,7 @@ from purerl.host import limits
 from purerl.host.errors import UserError
 from purerl.run import help_texts, mistakes
 from purerl.run.experiment import HOST_OPTIONS, RunOptions
+from purerl.run.help_texts import describe
 
 C = TypeVar("C", bound=RunOptions)
 T = TypeVar("T")
