@@ -5,6 +5,7 @@ from functools import cache, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from probes import ActionFollowsCue, ContinuousTarget, RewardIsCue, RewardOne
 
@@ -13,6 +14,7 @@ from purerl.algorithms.exploration import epsilon_greedy, spread_rates
 from purerl.algorithms.off_policy import check_off_policy
 from purerl.compile.program import sweep, train, train_sums
 from purerl.functional import losses
+from purerl.functional.metrics import as_means
 from purerl.functional.schedules import exploration_rate
 from purerl.networks import QNetworkConfig, make_q_network
 from purerl.replay.rows import unpack
@@ -213,6 +215,31 @@ def test_no_key_is_used_twice_and_an_update_is_traced_once():
 def test_numbers_that_cannot_be_meant_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         check_off_policy(CONFIG.replace(**changes), 1)
+
+
+def test_a_configuration_that_cannot_run_is_refused_where_a_run_begins():
+    env = RewardIsCue()
+    algorithm = make_dqn(env, make_q_network(env, env.default_params, "mlp", SMALL))
+    config = CONFIG.replace(env_params=env.default_params, learn_every=3)
+    with pytest.raises(ValueError, match="not divisible by learn_every = 3"):
+        jax.eval_shape(partial(algorithm.init, config=config), jax.random.key(0))
+
+
+def test_a_loss_and_an_optimizer_of_ones_own_are_arguments():
+    # An optimizer that takes no step leaves the parameters as they were, whatever the loss.
+    def loss(network, params, batch, config):
+        value = network.apply(params, batch.sample.observation)[0]
+        return value.mean(), (jnp.abs(value), as_means({"my_value": value}))
+
+    env = RewardIsCue()
+    network = make_q_network(env, env.default_params, "mlp", SMALL)
+    algorithm = make_dqn(env, network, loss=loss, optimizer=lambda config, rate: optax.sgd(0.0))
+    config = CONFIG.replace(env_params=env.default_params)
+    state = algorithm.init(jax.random.key(0), config)
+    after, metrics = jax.jit(partial(algorithm.update, config=config))(state)
+    assert metrics["my_value"].weight == 8 * 32  # 100 steps of warm-up: from the 13th of 20 rounds on
+    assert "q_value" not in metrics.names
+    jax.tree.map(np.testing.assert_array_equal, after.learner.params, state.learner.params)
 
 
 def test_continuous_actions_are_refused():
