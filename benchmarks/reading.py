@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
-COMMON = ("purerl.compile.program.train", "purerl.networks.encoders.MLPEncoder")
+COMMON = ("purerl.compile.program.train", "purerl.networks.layers.MLPEncoder")
 ROOTS = {
     "ppo": ("purerl.algorithms.ppo.make_ppo", "purerl.algorithms.ppo.PPOConfig"),
     "dqn": ("purerl.algorithms.dqn.make_dqn", "purerl.algorithms.dqn.DQNConfig"),
