@@ -1,15 +1,27 @@
-"""Small learners of every algorithm, on an environment whose last observations may be NaN."""
+"""The algorithms, as `algorithms/test_contract.py` and others take them: a new one enters by one line.
 
-from probes import LastLook
+`LEARNERS` is the table. An entry says how to make the algorithm and how large, what it must learn, which
+configurations it must refuse, and which cases do not apply to it and why.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from probes import Ruled, Rules
 
 from purerl.algorithms.dqn import make_dqn
-from purerl.algorithms.dqn_config import DQNConfig
+from purerl.algorithms.dqn_config import DQNConfig, check_dqn
 from purerl.algorithms.ppo import make_ppo
-from purerl.algorithms.ppo_config import PPOConfig
+from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 from purerl.algorithms.pqn import make_pqn
-from purerl.algorithms.pqn_config import PQNConfig
+from purerl.algorithms.pqn_config import PQNConfig, check_pqn
 from purerl.algorithms.sac import make_sac
-from purerl.algorithms.sac_config import SACConfig
+from purerl.algorithms.sac_config import SACConfig, check_sac
+from purerl.functional.normalize import normalize_observation
 from purerl.networks import (
     MemoryConfig,
     NetworkConfig,
@@ -20,54 +32,210 @@ from purerl.networks import (
 )
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
 
-PARAMS = LastLook().default_params
-SMALL = NetworkConfig(width=8, head_width=0, activation="tanh", shared_encoder=False)
-MEMORY = MemoryConfig(width=8, num_heads=2, num_layers=1, length=3, feed_forward=8)
+PARAMS = Rules()
+CUES = jnp.array([[1.0, 1.0], [-1.0, 1.0]])
+"""What is seen where the cue is 1, and where it is -1."""
+
 # 7 steps: with episodes of three steps and of two, rollouts end at ends of episodes, and between them.
-ROLLOUT = {"num_steps": 7, "num_epochs": 2, "num_minibatches": 2, "microbatch_size": 0}
-PPO = PPOConfig(num_envs=16, normalize_observations=True, env_params=PARAMS, **ROLLOUT)
-DQN = DQNConfig(
-    num_envs=4, num_iterations=16, num_gradient_steps=2, batch_size=16, capacity=120, warmup_steps=8,
-    target_every=5, env_params=PARAMS,
-)  # fmt: skip
+ROLLOUT = {
+    "num_envs": 16, "num_steps": 7, "num_epochs": 2, "num_minibatches": 4, "microbatch_size": 0,
+    "learning_rate": 1e-2, "gamma": 0.5, "env_params": PARAMS,
+}  # fmt: skip
+PPO = PPOConfig(normalize_rewards=False, **ROLLOUT)
+REPLAY = {
+    "num_envs": 16, "num_iterations": 16, "num_gradient_steps": 4, "batch_size": 32, "capacity": 800,
+    "warmup_steps": 32, "learning_rate": 1e-2, "gamma": 0.5, "env_params": PARAMS,
+}  # fmt: skip
+TRIES = {"final_epsilon": 0.5}
+"""Every action often enough to learn its value."""
+DQN = DQNConfig(target_every=10, **TRIES, **REPLAY)
 SAC = SACConfig(
-    final_learning_rate=0.0,
-    num_envs=4, num_iterations=16, num_gradient_steps=2, batch_size=16, capacity=120, warmup_steps=8,
-    env_params=PARAMS,
+    target_rate=0.05, temperature_learning_rate=1e-2, initial_temperature=0.1, final_learning_rate=0.0,
+    entropy_per_dimension=-3.0, entropy_share=0.1, num_return_steps=3, event_share=0.25, **REPLAY,
 )  # fmt: skip
 
 
-def ppo(env):
-    return make_ppo(env, make_actor_critic(env, PARAMS, "mlp", SMALL))
+def actor_critic(env):
+    net = NetworkConfig(width=16, head_width=0, activation="tanh", shared_encoder=False)
+    return make_actor_critic(env, env.default_params, "mlp", net)
 
 
-def ppo_with(memory):
-    def make(env):
-        return make_ppo(env, make_memory_actor_critic(env, PARAMS, "mlp", SMALL, memory, MEMORY))
-
-    return make
-
-
-def pqn(env):
-    network = make_q_network(env, PARAMS, "mlp", QNetworkConfig(width=8, head_width=0, layer_norm=True))
-    return make_pqn(env, network)
+def gru(env):
+    net = NetworkConfig(width=16, head_width=0, activation="tanh", shared_encoder=False)
+    memory = MemoryConfig(width=16, num_heads=2, num_layers=1, length=3, feed_forward=8)
+    return make_memory_actor_critic(env, env.default_params, "mlp", net, "gru", memory)
 
 
-def dqn(env):
-    return make_dqn(env, make_q_network(env, PARAMS, "mlp", QNetworkConfig(width=8, head_width=8)))
+def q_network(env):
+    config = QNetworkConfig(width=16, head_width=16, layer_norm=True)
+    return make_q_network(env, env.default_params, "mlp", config)
 
 
-def sac(env):
-    return make_sac(env, make_soft_actor_critic(env, PARAMS, "mlp", SoftNetworkConfig(width=8, head_width=0)))
+def soft_actor_critic(env):
+    config = SoftNetworkConfig(width=16, head_width=0, activation="tanh")
+    return make_soft_actor_critic(env, env.default_params, "mlp", config)
+
+
+def state_value(network, learner, observation):
+    """Of the states, [B], at the beginning of an episode."""
+    if learner.observation_moments is not None:
+        observation = normalize_observation(learner.observation_moments, observation)
+    carry, begins = network.initial_carry(len(observation)), jnp.ones(len(observation), bool)
+    return network.apply(learner.params, carry, observation, begins, method="step")[2]
+
+
+def action_values(network, learner, observation):
+    """Of all actions, [A, B]."""
+    return network.apply(learner.params, observation)
+
+
+def critics_values(network, learner, observation):
+    """Of both critics, [K, B] for an action of 0, or [A, K, B] of all."""
+    features = network.apply(learner.params, observation, method="features")
+    action = jnp.zeros((len(observation), network.action_size))
+    return jnp.moveaxis(network.apply(learner.params, features, action, method="values"), 1, -1)
+
+
+# What metrics tell before a step has moved anything, where every episode is one step with a reward of 1, and
+# what they tell where it is one of 3.
+
+
+def ratio_is_one(one, three):
+    for told in (one, three):
+        np.testing.assert_allclose(told["approx_kl"], 0.0, atol=1e-10)
+        np.testing.assert_array_equal(told["clip_fraction"], 0.0)
+
+
+def error_is_reward_less_value(one, three):
+    """With values below 1, as they are at first."""
+    np.testing.assert_allclose(one["td_error"], 1.0 - one["q_value"], rtol=1e-5)
+    np.testing.assert_allclose(three["td_error"], 3.0 - three["q_value"], rtol=1e-5)
+
+
+def loss_of_critics_is_half_the_squared_error(one, three):
+    """Two critics: (3 - q)^2 / 2 - (1 - q)^2 / 2 = 4 - 2 q for each, 8 - 4 q for both."""
+    gap = three["value_loss"] - one["value_loss"]
+    np.testing.assert_allclose(gap, 8.0 - 4.0 * one["action_value"], rtol=1e-5)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """One algorithm of the table.
+
+    Attributes:
+        make: `(env, network, axis_name) -> Algorithm`.
+        network: `(env) -> network`.
+        config: small sizes, and numbers with which it learns quickly.
+        check: `(config)`, refuses it by a ValueError.
+        first_step: what metrics must tell before the first step; see above.
+        values: what is expected to be worth what; see above. None where there is no critic.
+        continuous: whether its actions are numbers.
+        still: what else keeps it from moving, beside a learning rate of 0.
+        relations: changes that break what options must keep together, and the message.
+        any_number: numeric fields of which nothing is refused.
+        num_updates: in which it learns what it must.
+        rounds: parts of an update, each with a learning rate of its own.
+        skips: cases that do not apply, and why.
+    """
+
+    make: Callable[..., Any]
+    network: Callable[[Any], Any]
+    config: Any
+    check: Callable[[Any], None]
+    first_step: Callable[[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], None]
+    values: Callable[..., jax.Array] | None
+    continuous: bool = False
+    still: Mapping[str, float] = field(default_factory=dict)
+    relations: tuple[tuple[Mapping[str, Any], str], ...] = ()
+    any_number: frozenset[str] = frozenset()
+    num_updates: int = 60
+    rounds: int = 1
+    skips: Mapping[str, str] = field(default_factory=dict)
+
+    def env(self, flags="bool"):
+        """Its probe environment; `flags` is the dtype in which that says that an episode ends."""
+        return Ruled(continuous=self.continuous, flags=flags)
+
+    def on(self, env, axis_name=None):
+        """The algorithm on an environment."""
+        return self.make(env, self.network(env), axis_name)
+
+
+EPOCHS = (({"num_minibatches": 3}, r"num_envs \* num_steps = 112 is not divisible by num_minibatches = 3"),)
+EVENTS = (
+    ({"event_share": 0.0, "event_size": 0.5}, r"event_size = 0\.5 has no meaning without event_share"),
+    # 0.01 of 32 samples are 0.32, which no batch can have; 1 / 32 = 0.031 is one sample.
+    ({"event_share": 0.01}, r"less than one sample; try event_share = 0\.04"),
+)
+
+
+def ppo(config, network=actor_critic, **more):
+    return Learner(
+        make_ppo, network, config, check_ppo, first_step=ratio_is_one, **{"values": state_value} | more
+    )
+
+
+def pqn(config, **more):
+    return Learner(make_pqn, q_network, config, check_pqn, error_is_reward_less_value, action_values, **more)
+
+
+def dqn(config, **more):
+    return Learner(
+        make_dqn, q_network, config, check_dqn, error_is_reward_less_value, action_values, num_updates=24,
+        rounds=16, **more,
+    )  # fmt: skip
+
+
+UNCHECKED = frozenset({"final_learning_rate", "entropy_per_dimension", "event_size"})
+
+
+def sac(continuous, config, **more):
+    space = Ruled(continuous=continuous).action_space(PARAMS)
+    return Learner(
+        make_sac, soft_actor_critic, config, lambda config: check_sac(config, space),
+        loss_of_critics_is_half_the_squared_error, critics_values, continuous,
+        still={"temperature_learning_rate": 0.0}, num_updates=24,
+        any_number=UNCHECKED, **more,
+    )  # fmt: skip
 
 
 LEARNERS = {
-    "ppo": (ppo, PPO),
-    "ppo, many environments": (ppo, PPO.replace(num_envs=96, num_steps=4)),
-    "ppo with a gru": (ppo_with("gru"), PPO),
-    "grpo": (ppo, PPO.replace(group_size=4)),
-    "pqn": (pqn, PQNConfig(num_envs=16, env_params=PARAMS, **ROLLOUT)),
-    "dqn": (dqn, DQN),
-    "dqn, prioritized, three steps": (dqn, DQN.replace(prioritized=True, num_return_steps=3)),
-    "sac, three steps": (sac, SAC.replace(num_return_steps=3, event_share=0.25)),
+    # 96 environments: the critic judges successors in parts.
+    "ppo": ppo(PPO.replace(num_envs=96, num_steps=4)),
+    "ppo with a gru": ppo(PPO.replace(normalize_observations=True), gru),
+    "grpo": ppo(
+        PPO.replace(group_size=4, normalize_rewards=True),
+        values=None,
+        relations=(
+            *EPOCHS,
+            ({"group_size": 1}, "group_size = 1 must be 0, or at least 2 to compare"),
+            ({"group_size": 3}, "num_envs = 16 is not divisible by group_size = 3; try num_envs = 18"),
+        ),
+        skips={"values": "nobody asks a critic"},
+    ),
+    "pqn": pqn(PQNConfig(**TRIES, **ROLLOUT), relations=EPOCHS),
+    "dqn": dqn(
+        DQN,
+        relations=(
+            (
+                {"learn_every": 3},
+                "learn_every = 3 does not divide num_iterations = 16; try num_iterations = 18",
+            ),
+            ({"warmup_steps": 5000}, "warmup_steps = 5000 is more than the replay holds"),
+            *EVENTS,
+        ),
+    ),
+    "dqn, prioritized": dqn(
+        DQN.replace(prioritized=True, num_return_steps=3),
+        relations=(({"event_share": 0.5}, "event_share has no meaning with prioritized replay"),),
+    ),
+    "sac": sac(
+        True,
+        SAC,
+        relations=(
+            ({"warmup_steps": 4000}, "warmup_steps = 4000 must lie between num_envs = 16 and capacity = 800"),
+            *EVENTS,
+        ),
+    ),
+    "sac with choices": sac(False, SAC),
 }

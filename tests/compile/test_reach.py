@@ -5,11 +5,8 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import pytest
-from learners import DQN, LEARNERS, PPO, SAC, dqn, ppo
-from probes import LastLook
+from learners import LEARNERS
 
-from purerl.algorithms.dqn_config import check_dqn
-from purerl.algorithms.sac_config import check_sac
 from purerl.compile.reach import live_inputs, reach
 from purerl.host.errors import UserError
 from purerl.sweep.reached import check_explored, check_swept
@@ -17,27 +14,28 @@ from purerl.sweep.settings import Member
 
 ALWAYS_READ = {"env_params.max_steps_in_episode"}  # by staggered starts, in `init` alone
 IDLE = {
-    "ppo": (*LEARNERS["ppo"], set()),
-    "grpo": (*LEARNERS["grpo"], {"gae_lambda", "value_clip", "value_coefficient"}),
-    "ppo that follows the KL": (
-        ppo,
-        PPO.replace(kl_target=0.01),
-        {"learning_rate", "final_learning_rate", "total_updates"},
-    ),
-    "pqn": (*LEARNERS["pqn"], set()),
-    "dqn": (*LEARNERS["dqn"], {"priority_exponent", "weight_exponent"}),
-    "dqn, prioritized": (dqn, DQN.replace(prioritized=True), set()),
-    "sac": (*LEARNERS["sac, three steps"], {"entropy_per_dimension", "initial_temperature"}),
+    "ppo": ({}, set()),
+    "ppo with a gru": ({}, set()),
+    "grpo": ({}, {"gae_lambda", "value_clip", "value_coefficient"}),
+    "ppo, following the KL": ({"kl_target": 0.01}, {"learning_rate", "final_learning_rate", "total_updates"}),
+    "pqn": ({}, set()),
+    "dqn": ({}, {"priority_exponent", "weight_exponent"}),
+    "dqn, prioritized": ({}, set()),
+    "sac": ({}, {"entropy_share", "initial_temperature"}),
+    "sac with choices": ({}, {"entropy_per_dimension", "initial_temperature"}),
 }
+PPO = LEARNERS["ppo"]
 AT_THE_BEGINNING = {"learning_rate", "initial_temperature"}
 
 
 @pytest.mark.parametrize("name", IDLE)
 def test_every_number_reaches_learning_but_those_that_another_option_switches_off(name):
-    make, config, idle = IDLE[name]
+    changes, idle = IDLE[name]
+    entry = LEARNERS[name.removesuffix(", following the KL")]
+    config = entry.config.replace(**changes)
     paths = jax.tree_util.tree_leaves_with_path(config)
     names = {jax.tree_util.keystr(path).lstrip(".") for path, _ in paths}
-    found = reach(make(LastLook()), config)
+    found = reach(entry.on(entry.env()), config)
     assert names - found.learns == idle | ALWAYS_READ
     assert names - found.learns - found.begins == idle - AT_THE_BEGINNING
 
@@ -58,8 +56,8 @@ def test_a_number_reaches_a_loop_through_the_carry_of_its_last_step():
 
 
 def member(setting, **changes):
-    config = PPO.replace(**changes)
-    experiment = SimpleNamespace(algorithm=ppo(LastLook()), algorithm_config=config)
+    config = PPO.config.replace(**changes)
+    experiment = SimpleNamespace(algorithm=PPO.on(PPO.env()), algorithm_config=config)
     return Member(0, setting, SimpleNamespace(ppo=config), experiment)
 
 
@@ -79,15 +77,3 @@ def test_a_sweep_varies_what_some_run_of_it_reads():
     with pytest.raises(UserError, match=r"ppo\.final_learning_rate reaches nothing"):
         check_swept([[member(final, kl_target=0.01)]])
     check_swept([[member(final, kl_target=0.01)], [member(final)]])
-
-
-def test_events_are_described_where_they_are_drawn():
-    discrete = LastLook().action_space(None)
-    checks = (check_dqn, DQN), (lambda config: check_sac(config, discrete), SAC)
-    for check, config in checks:
-        with pytest.raises(ValueError, match=r"event_size = 0\.5 has no meaning without event_share"):
-            check(config.replace(event_size=0.5))
-        # 0.02 of 16 samples are 0.32, which no batch can have; 1 / 16 = 0.0625 is one sample.
-        with pytest.raises(ValueError, match=r"less than one sample; try event_share = 0\.07"):
-            check(config.replace(event_share=0.02))
-        check(config.replace(event_share=0.07))
