@@ -29,6 +29,19 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Each file goes to one worker: its tests share what they compile."""
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415  only where several workers run
+
+    if config.option.dist != "load":  # asked for by name
+        return None
+    config.option.loadscopereorder = (
+        False  # files with few tests are often the slow ones: none is kept for last
+    )
+    return LoadFileScheduling(config, log)
+
+
 def pytest_collection_modifyitems(config, items):
     # By name, so that a test that is added or taken away does not change which others run.
     def runs(item):

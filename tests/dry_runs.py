@@ -8,6 +8,9 @@ import numpy as np
 
 from purerl.compile import platforms
 
+# What jaxlib calls by name on a GPU: factorisations of matrices, hashing, and marks for the partitioner.
+OF_CUDA = ("cusolver", "cublas", "cudnn", "cu_threefry2x32", "Sharding", "SPMD", "xla.sdy")
+
 
 class Lowered:
     """What `jax.jit(f).trace(...)` and `.lower(...)` return, for CUDA; compiled, it answers with zeros."""
@@ -75,6 +78,12 @@ def lowered_for_cuda(build, monkeypatch, total_steps, evaluates=True, traced_for
         if evaluates:
             experiment.evaluate(program.init().learner, 0)
     return programs
+
+
+def assert_of_cuda(programs):
+    """What these programs call by name is known to CUDA."""
+    named = set().union(*map(custom_calls, programs))
+    assert {name for name in named if not name.startswith(OF_CUDA)} == set()
 
 
 def custom_calls(text):

@@ -64,41 +64,71 @@ class Probe:
 
 
 @struct.dataclass
-class LastLookParams:
-    """With what is seen behind the end of an episode."""
+class Rules:
+    """What `Ruled` rewards and how its episodes end, as data: one compiled program plays by all of them.
 
+    Attributes:
+        bonus: reward of every step.
+        cue_reward: reward for each unit of the cue.
+        choice_reward: for the right action, and taken away for the wrong one; for a number as an action,
+            what its squared distance to half the cue costs.
+        ends_after: steps of an episode.
+        terminates: whether it ends there by the rules, or is cut by a limit.
+        cuts_thirds: whether every third episode is cut a step earlier.
+        seen: what is seen behind an end by the rules, in place of an observation.
+        max_steps_in_episode: below which staggered starts cut.
+    """
+
+    bonus: float = 0.0
+    cue_reward: float = 0.0
+    choice_reward: float = 0.0
+    ends_after: int = 1
+    terminates: bool = True
+    cuts_thirds: bool = False
     seen: float = 0.0
     max_steps_in_episode: int = 8
 
 
 @dataclass(frozen=True)
-class LastLook(Probe):
-    """Two actions and the reward of `ActionFollowsCue`; behind the end, what is seen is `params.seen`.
+class Ruled(Probe):
+    """Two actions, of which the cue names the right one; or one number, best at half the cue. See `Rules`.
 
-    Every third episode is cut by a limit, a step earlier; what is seen there is as always.
+    `flags` is the dtype in which it says that an episode ends. Thirds that are cut have a cue of 0.5.
     """
 
     num_actions: int = 2
-    ends_after: int = 3
+    continuous: bool = False
+    flags: str = "bool"
 
     @property
     def default_params(self):
-        return LastLookParams()
+        return Rules()
 
     def reset_env(self, key, params):
-        seed = jax.random.randint(key, (), 0, 3)
-        observation, state = super().reset_env(key, params)
-        return observation, state.replace(cue=jnp.where(seed == 0, 0.5, state.cue))
+        third_key, cue_key = jax.random.split(key)
+        third = jax.random.randint(third_key, (), 0, 3) == 0
+        _, state = super().reset_env(cue_key, params)
+        state = state.replace(cue=jnp.where(third & params.cuts_thirds, 0.5, state.cue))
+        return self._observe(state), state
 
     def step_env(self, key, state, action, params):
-        observation, state, reward, ended, info = super().step_env(key, state, action, params)
-        return jnp.where(ended, params.seen, observation), state, reward, ended, info
+        if self.continuous:
+            choice = -jnp.square(action[0] - 0.5 * state.cue)
+        else:
+            choice = jnp.where((action == 1) == (state.cue > 0), 1.0, -1.0)
+        reward = params.bonus + params.cue_reward * state.cue + params.choice_reward * choice
+        state = state.replace(time=state.time + 1)
+        ended = (state.time >= params.ends_after) & params.terminates
+        observation = jnp.where(ended, params.seen, self._observe(state))
+        return observation, state, reward, ended.astype(self.flags), {}
 
     def is_truncated(self, state, params):
-        return (state.cue == 0.5) & (state.time == self.ends_after - 1)
+        over = (state.time >= params.ends_after) & jnp.logical_not(params.terminates)
+        cut = (state.cue == 0.5) & (state.time == params.ends_after - 1)
+        return (over | cut).astype(self.flags)
 
-    def reward(self, state, action):
-        return jnp.where((action == 1) == (state.cue > 0), 1.0, -1.0)
+    def action_space(self, params):
+        return spaces.Box(-1.0, 1.0, (1,)) if self.continuous else spaces.Discrete(self.num_actions)
 
 
 class RewardOne(Probe):

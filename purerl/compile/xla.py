@@ -2,9 +2,10 @@
 
 XLA ends the process at a flag that it does not know, and refuses to compile with an option that it does not
 know. So each option stands here with the releases of jaxlib in which it was tried. A newer jaxlib, which
-nobody tried, gets plain XLA.
+nobody tried, gets plain XLA. What the user has set in `XLA_FLAGS` is left alone.
 """
 
+import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
@@ -48,6 +49,12 @@ def known(options: Mapping[str, Any], jaxlib: tuple[int, int]) -> dict[str, Any]
     return {name: value for name, value in options.items() if jaxlib in _ONLY_IN.get(name, TRIED)}
 
 
+def _left_open(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options that the user has not set in `XLA_FLAGS`."""
+    given = os.environ.get("XLA_FLAGS", "")
+    return {name: value for name, value in options.items() if name not in given}
+
+
 def flags_at_start() -> dict[str, str]:
     """Flags for `XLA_FLAGS`, by name without dashes."""
     return known(_AT_START, release())
@@ -61,12 +68,12 @@ def training_options(lower_level: bool, every_core_busy: bool) -> dict[str, Any]
         every_core_busy: whether every core that the process may use has a device of its own.
     """
     wanted = dict(_LOWER_LEVEL if lower_level else {}) | dict(_EVERY_CORE_BUSY if every_core_busy else {})
-    return known(wanted, release())
+    return known(_left_open(wanted), release())
 
 
 def run_once_options() -> dict[str, Any]:
     """The same for a program that runs once, or once a chunk, and briefly."""
-    return known(_RUNS_ONCE, release())
+    return known(_left_open(_RUNS_ONCE), release())
 
 
 def untried() -> str | None:

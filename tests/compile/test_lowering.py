@@ -1,4 +1,7 @@
-"""Every program of training and of evaluation lowers for CUDA, and holds nothing that only CPUs know."""
+"""Programs of experiments lower for CUDA and hold nothing that only CPUs know: networks and evaluations.
+
+The algorithms by themselves do so in `algorithms/test_contract.py`.
+"""
 
 from functools import partial
 
@@ -14,12 +17,9 @@ import ppo_memory
 import pytest
 import sac
 import sac_bikkle
-from dry_runs import custom_calls, lowered_for_cuda
+from dry_runs import assert_of_cuda, custom_calls, lowered_for_cuda
 
 from purerl.run import arguments
-
-# What jaxlib calls by name on a GPU: factorisations of matrices, hashing, and marks for the partitioner.
-OF_CUDA = ("cusolver", "cublas", "cudnn", "cu_threefry2x32", "Sharding", "SPMD", "xla.sdy")
 
 PPO = [
     "--ppo.num-envs=16", "--ppo.num-steps=4", "--ppo.num-epochs=1", "--ppo.num-minibatches=2", "--net.width=8"
@@ -38,7 +38,7 @@ PQN = [
 SAC = ["--sac.num-envs=4", "--sac.num-iterations=2", "--net.width=8"]
 MEMORY = ["--mem.width=8", "--mem.num-layers=1", "--mem.length=3", "--mem.feed-forward=8"]
 
-# Each algorithm, with what an experiment can switch on, and each encoder and memory once.
+# Each encoder and memory once, with what an experiment can switch on.
 WHOLE = {
     "ppo": (ppo, [*PPO, *ANY]),
     "ppo in the arena": (ppo_bikkle, [*PPO, *BIKKLE]),
@@ -48,7 +48,6 @@ WHOLE = {
     "pqn in mazes": (dqn_maze, [*PQN, *MAZE, "--pqn.num-levels=16"]),
 }
 TRAINING = {
-    "groups": (ppo, [*PPO, "--ppo.group-size=8"]),
     "kl target and moments": (ppo, [*PPO, "--ppo.kl-target=0.01", "--ppo.normalize-observations"]),
     "pictures": (ppo, [*PPO, "--env=Breakout-MinAtar", "--network=image"]),
     "microbatches of sets": (ppo_bikkle, [*PPO, "--network=deepsets", "--ppo.microbatch-size=16"]),
@@ -56,8 +55,6 @@ TRAINING = {
     "propagation": (ppo_maze, [*PPO, *MAZE]),
     "iterated convolution": (ppo_maze, [*PPO, *MAZE, "--net.recurrence=convolve"]),
     "cnn and accel": (ppo_maze, [*PPO, *MAZE, "--network=cnn", "--curriculum.name=accel"]),
-    "dqn in mazes": (dqn_maze, [*DQN, *MAZE, "--algorithm=dqn", "--network=mlp", "--dqn.batch-size=8"]),
-    "sac with choices": (sac, [*SAC, "--env=CartPole-v1"]),
     "sac in the arena": (sac_bikkle, [*SAC, *BIKKLE, "--env.action=angle", "--sac.batch-size=8"]),
     "gru": (ppo_memory, [*PPO, *MEMORY, "--memory=gru", "--wrapper=dynamics"]),
     "lstm": (ppo_memory, [*PPO, *MEMORY, "--memory=lstm", "--wrapper=retry"]),
@@ -71,11 +68,6 @@ def programs_of(script, options, monkeypatch, **what):
         pytest.importorskip("brax")
     config = arguments.parse(script.Config, options).config
     return lowered_for_cuda(partial(script.build, config), monkeypatch, total_steps=64, **what)
-
-
-def assert_of_cuda(programs):
-    named = set().union(*map(custom_calls, programs))
-    assert {name for name in named if not name.startswith(OF_CUDA)} == set()
 
 
 @pytest.mark.parametrize("name", WHOLE)

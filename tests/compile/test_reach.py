@@ -1,15 +1,12 @@
 """Which options reach learning, as the traced programs of all algorithms tell."""
 
-from functools import partial
 from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import pytest
-from learners import DQN, LEARNERS, PPO, SAC, dqn, ppo, sac
-from probes import LastLook
+from learners import LEARNERS
 
-from purerl.algorithms.off_policy import check_off_policy
 from purerl.compile.reach import live_inputs, reach
 from purerl.host.errors import UserError
 from purerl.sweep.reached import check_explored, check_swept
@@ -17,37 +14,35 @@ from purerl.sweep.settings import Member
 
 ALWAYS_READ = {"env_params.max_steps_in_episode"}  # by staggered starts, in `init` alone
 IDLE = {
-    "ppo": (*LEARNERS["ppo"], set()),
-    "grpo": (*LEARNERS["grpo"], {"gae_lambda", "value_clip", "value_coefficient"}),
-    "ppo that follows the KL": (
-        ppo,
-        PPO.replace(kl_target=0.01),
-        {"learning_rate", "final_learning_rate", "total_updates"},
-    ),
-    "pqn": (*LEARNERS["pqn"], set()),
-    "dqn": (*LEARNERS["dqn"], {"priority_exponent", "weight_exponent"}),
-    "dqn, prioritized": (dqn, DQN.replace(prioritized=True), set()),
-    "sac": (
-        *LEARNERS["sac, three steps"],
+    "ppo": ({}, set()),
+    "ppo with a gru": ({}, set()),
+    "grpo": ({}, set()),
+    "ppo, following the KL": ({"kl_target": 0.01}, {"learning_rate", "final_learning_rate", "total_updates"}),
+    "a2c": ({}, set()),
+    "reinforce": ({}, set()),
+    "pqn": ({}, set()),
+    "dqn": ({}, {"priority_exponent", "weight_exponent"}),
+    "dqn, prioritized": ({}, set()),
+    "c51": ({}, {"priority_exponent", "weight_exponent"}),
+    "sac": ({}, {"entropy_share", "initial_temperature", "priority_exponent", "weight_exponent"}),
+    "sac with choices": (
+        {},
         {"entropy_per_dimension", "initial_temperature", "priority_exponent", "weight_exponent"},
     ),
-    "c51": (*LEARNERS["c51"], {"priority_exponent", "weight_exponent"}),
-    "td3": (*LEARNERS["td3"], {"priority_exponent", "weight_exponent"}),
-    "sac, prioritized": (
-        sac,
-        SAC.replace(prioritized=True),
-        {"entropy_per_dimension", "initial_temperature"},
-    ),
+    "td3": ({}, {"priority_exponent", "weight_exponent"}),
 }
+PPO = LEARNERS["ppo"]
 AT_THE_BEGINNING = {"learning_rate", "initial_temperature"}
 
 
 @pytest.mark.parametrize("name", IDLE)
 def test_every_number_reaches_learning_but_those_that_another_option_switches_off(name):
-    make, config, idle = IDLE[name]
+    changes, idle = IDLE[name]
+    entry = LEARNERS[name.removesuffix(", following the KL")]
+    config = entry.config.replace(**changes)
     paths = jax.tree_util.tree_leaves_with_path(config)
     names = {jax.tree_util.keystr(path).lstrip(".") for path, _ in paths}
-    found = reach(make(LastLook()), config)
+    found = reach(entry.on(entry.env()), config)
     assert names - found.learns == idle | ALWAYS_READ
     assert names - found.learns - found.begins == idle - AT_THE_BEGINNING
 
@@ -68,8 +63,8 @@ def test_a_number_reaches_a_loop_through_the_carry_of_its_last_step():
 
 
 def member(setting, **changes):
-    config = PPO.replace(**changes)
-    experiment = SimpleNamespace(algorithm=ppo(LastLook()), algorithm_config=config)
+    config = PPO.config.replace(**changes)
+    experiment = SimpleNamespace(algorithm=PPO.on(PPO.env()), algorithm_config=config)
     return Member(0, setting, SimpleNamespace(ppo=config), experiment)
 
 
@@ -78,8 +73,8 @@ def test_a_population_explores_what_its_updates_read():
     check_explored([member({})], explored)
     with pytest.raises(UserError, match=r"ppo\.learning_rate is read at the beginning alone"):
         check_explored([member({}, kl_target=0.01)], explored)
-    with pytest.raises(UserError, match=r"ppo\.gae_lambda reaches nothing under the other options"):
-        check_explored([member({}, group_size=4)], {"gae_lambda": "ppo.gae_lambda"})
+    with pytest.raises(UserError, match=r"ppo\.total_updates reaches nothing under the other options"):
+        check_explored([member({}, kl_target=0.01)], {"total_updates": "ppo.total_updates"})
 
 
 def test_a_sweep_varies_what_some_run_of_it_reads():
@@ -89,14 +84,3 @@ def test_a_sweep_varies_what_some_run_of_it_reads():
     with pytest.raises(UserError, match=r"ppo\.final_learning_rate reaches nothing"):
         check_swept([[member(final, kl_target=0.01)]])
     check_swept([[member(final, kl_target=0.01)], [member(final)]])
-
-
-def test_events_are_described_where_they_are_drawn():
-    for config in (DQN, SAC):
-        check = partial(check_off_policy, shards=1)
-        with pytest.raises(ValueError, match=r"event_size = 0\.5 has no meaning without event_share"):
-            check(config.replace(event_size=0.5))
-        # 0.02 of 16 samples are 0.32, which no batch can have; 1 / 16 = 0.0625 is one sample.
-        with pytest.raises(ValueError, match=r"less than one sample; try event_share = 0\.07"):
-            check(config.replace(event_share=0.02))
-        check(config.replace(event_share=0.07))

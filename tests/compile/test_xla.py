@@ -21,16 +21,28 @@ from purerl.networks import NetworkConfig, make_actor_critic
 
 ENV = ActionFollowsCue(num_actions=2)
 NETWORK = make_actor_critic(ENV, ENV.default_params, "mlp", NetworkConfig(width=4, head_width=0))
+LOWER = {"xla_backend_optimization_level": 1}
 NO_TASKS = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
 
 
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch):
+    """Nothing but what the user is made to set in a test."""
+    monkeypatch.delenv("XLA_FLAGS")
+
+
 def test_training_is_compiled_at_a_lower_level_where_that_is_as_fast_and_without_tasks_on_busy_cores():
-    lower = {"xla_backend_optimization_level": 1}
-    assert xla.training_options(lower_level=True, every_core_busy=False) == lower
-    assert xla.training_options(lower_level=True, every_core_busy=True) == lower | NO_TASKS
+    assert xla.training_options(lower_level=True, every_core_busy=False) == LOWER
+    assert xla.training_options(lower_level=True, every_core_busy=True) == LOWER | NO_TASKS
     assert xla.training_options(lower_level=False, every_core_busy=True) == NO_TASKS
     with platforms.tracing_for("cuda"):
         assert training_options(make_ppo(ENV, NETWORK), None) == {}
+
+
+def test_options_that_the_user_has_set_are_left_alone(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    assert xla.training_options(lower_level=True, every_core_busy=True) == NO_TASKS
+    assert set(xla.run_once_options()) == {"xla_cpu_use_fusion_emitters"}
 
 
 @pytest.mark.parametrize(("jaxlib", "kept"), [("0.10.2", True), ("0.11.2", False)])
@@ -57,7 +69,7 @@ def test_a_release_that_nobody_tried_gets_plain_xla_and_one_line(monkeypatch):
 def test_every_flag_and_option_is_known_to_the_installed_jaxlib():
     # In a process of its own, which XLA ends at an unknown flag.
     script = (
-        "import jax, jax.numpy as jnp; from purerl import xla\n"
+        "import jax, jax.numpy as jnp; from purerl.compile import xla\n"
         "add = jax.jit(lambda x: x + 1).lower(jnp.ones(2))\n"
         "for options in (xla.training_options(True, True), xla.run_once_options()):\n"
         "    assert options and (add.compile(options)(jnp.ones(2)) == 2).all()\n"

@@ -150,7 +150,7 @@ def test_of_many_processes_that_take_over_a_dead_lock_one_holds_it_at_a_time(tmp
     work = f"""
 import json, os, time
 from pathlib import Path
-from purerl import lock
+from purerl.host import lock
 room, done = Path({str(tmp_path)!r}), 0
 while done < 20:
     try:
