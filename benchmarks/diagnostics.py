@@ -24,6 +24,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.rows import ROOT, Measure, Row, check_at_least_one, check_names, take_each
+from envs.experiments.bikkle import ArenaOptions, make_arena
 from purerl.algorithms.ppo import make_ppo
 from purerl.algorithms.ppo_config import PPOConfig
 from purerl.compile.program import Program, build_program, usable_devices
@@ -37,7 +38,6 @@ from purerl.view.plots import draw_band, style_of_metric
 
 sys.path.insert(0, str(ROOT / "experiments"))
 import ppo_bikkle
-from bikkle_arena import ArenaOptions, make_arena
 
 COLOURS = ("#30638e", "#d1495b", "#3a9d8f", "#edae49", "#66748a", "#8a5fa8")
 NUM_POINTS = 20

@@ -7,15 +7,13 @@ Brax's (`brax/ant`).
 """
 
 from dataclasses import dataclass, field
-from functools import partial
-
-from any_environment import experiment_in, make_environment, short_name
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
-from purerl.algorithms.ppo import make_ppo
-from purerl.algorithms.ppo_config import PPOConfig, check_ppo
-from purerl.compile.program import build_program, usable_devices
+from envs.registry import make_environment, short_name
+from purerl.algorithms.ppo import PPOConfig
+from purerl.experiment import experiment
 from purerl.networks import NetworkConfig, NetworkName, make_actor_critic
+from purerl.ranges import Count
 from purerl.run import cli
 from purerl.run.experiment import Experiment, RunOptions, Steps
 
@@ -28,7 +26,7 @@ class Config(RunOptions):
     """Name of the environment."""
     total_steps: Steps = 500_000
     """Environment steps for each seed; 2e6 is understood."""
-    eval_episodes: int = 200
+    eval_episodes: Count = 200
     """Evaluation episodes for each seed."""
     network: NetworkName = "mlp"
     """Encoder of the observations."""
@@ -50,22 +48,14 @@ class Config(RunOptions):
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
     env, params = make_environment(config.env)
-    network = make_actor_critic(env, params, config.network, config.net)
-    ppo = config.ppo.replace(env_params=params)
-    check_ppo(ppo)
-    num_samples = ppo.num_envs * ppo.num_steps
-    devices = usable_devices(ppo.num_envs, num_samples, ppo.num_minibatches, ppo.group_size)
-    make = partial(make_ppo, env, network)
-    return experiment_in(
-        config.env,
+    return experiment(
+        f"ppo-{short_name(config.env)}",
         env,
-        params,
-        config.eval_episodes,
-        name=f"ppo-{short_name(config.env)}",
-        algorithm=make(None),
-        algorithm_config=ppo,
-        num_devices=devices,
-        build_program=partial(build_program, make, ppo),
+        config.ppo,
+        make_actor_critic(env, params, config.network, config.net),
+        params=params,
+        eval_episodes=config.eval_episodes,
+        title=config.env,
     )
 
 

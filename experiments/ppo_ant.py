@@ -11,12 +11,14 @@ environments, two blocks of width 64 with four heads. The rest is the same. Need
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import ppo_memory
-from any_environment import short_name
-
-from purerl.algorithms.ppo_config import PPOConfig
+import purerl  # noqa: F401  sets XLA's flags before JAX starts
+from envs.experiments.history import HistoryRun, make_past
+from envs.registry import short_name
+from purerl.algorithms.ppo import PPOConfig
 from purerl.compile import platforms
-from purerl.networks import MemoryConfig, MemoryName, NetworkConfig
+from purerl.experiment import experiment
+from purerl.networks import MemoryConfig, MemoryName, NetworkConfig, make_memory_actor_critic
+from purerl.ranges import Count
 from purerl.run import cli
 from purerl.run.experiment import Experiment, Steps
 
@@ -92,14 +94,14 @@ def memory_of(size: Scale) -> MemoryConfig:
 
 
 @dataclass(frozen=True)
-class Config(ppo_memory.Config):
+class Config(HistoryRun):
     """Train an ant with PPO and a gated transformer, evaluate it, and report."""
 
     env: str = "brax/ant/spring"
     """Name of the environment; any of Brax's, and the others."""
     memory: MemoryName = "transformer"
     total_steps: Steps = field(default_factory=lambda: scale().total_steps)
-    eval_episodes: int = field(default_factory=lambda: scale().eval_episodes)
+    eval_episodes: Count = field(default_factory=lambda: scale().eval_episodes)
     ppo: PPOConfig = field(default_factory=lambda: ppo_of(scale()))
     net: NetworkConfig = field(default_factory=lambda: net_of(scale()))
     mem: MemoryConfig = field(default_factory=lambda: memory_of(scale()))
@@ -107,7 +109,16 @@ class Config(ppo_memory.Config):
 
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
-    return ppo_memory.build(config)._replace(name=f"ppo-{short_name(config.env)}")
+    env, params, encoder, title = make_past(config)
+    return experiment(
+        f"ppo-{short_name(config.env)}",
+        env,
+        config.ppo,
+        make_memory_actor_critic(env, params, encoder, config.net, config.memory, config.mem),
+        params=params,
+        eval_episodes=config.eval_episodes,
+        title=title,
+    )
 
 
 if __name__ == "__main__":

@@ -7,15 +7,13 @@ evaluated on every protocol.
 """
 
 from dataclasses import dataclass, field
-from functools import partial
-
-from bikkle_arena import ArenaOptions, ProtocolName, evaluate_protocols, make_arena, report, score_protocols
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
-from purerl.algorithms.ppo import make_ppo
-from purerl.algorithms.ppo_config import PPOConfig, check_ppo
-from purerl.compile.program import build_program, usable_devices
+from envs.experiments.bikkle import Arena, ArenaOptions, ProtocolName, make_arena
+from purerl.algorithms.ppo import PPOConfig
+from purerl.experiment import experiment
 from purerl.networks import NetworkConfig, SetNetworkName, make_actor_critic
+from purerl.ranges import Count
 from purerl.run import cli
 from purerl.run.experiment import Experiment, RunOptions, Steps
 
@@ -26,7 +24,7 @@ class Config(RunOptions):
 
     total_steps: Steps = 6_000_000
     """Environment steps for each seed; 2e6 is understood."""
-    eval_episodes: int = 2000
+    eval_episodes: Count = 2000
     """Evaluation episodes for each seed, protocol and gaze."""
     protocol: ProtocolName = "mixture"
     """Arena to train on."""
@@ -52,24 +50,17 @@ class Config(RunOptions):
 
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
-    if config.eval_episodes < 1:
-        raise ValueError(f"eval_episodes = {config.eval_episodes} must be at least 1")
     env, params = make_arena(config.protocol, config.env, config.ppo.gamma)
-    network = make_actor_critic(env, params, config.network, config.net)
-    ppo = config.ppo.replace(env_params=params)
-    check_ppo(ppo)
-    num_samples = ppo.num_envs * ppo.num_steps
-    devices = usable_devices(ppo.num_envs, num_samples, ppo.num_minibatches, ppo.group_size)
-    algorithm = make_ppo(env, network)
-    return Experiment(
-        name="ppo-bikkle",
-        algorithm=algorithm,
-        algorithm_config=ppo,
-        num_devices=devices,
-        build_program=partial(build_program, partial(make_ppo, env, network), ppo),
-        evaluate=partial(evaluate_protocols, algorithm.policy, config.env.action, config.eval_episodes),
-        score=partial(score_protocols, algorithm.policy, config.env.action),
-        report=partial(report, algorithm.policy, config.env.action),
+    arena = Arena(config.env.action, config.eval_episodes)
+    return experiment(
+        "ppo-bikkle",
+        env,
+        config.ppo,
+        make_actor_critic(env, params, config.network, config.net),
+        params=params,
+        evaluate=arena.evaluate,
+        score=arena.score,
+        report=arena.report,
     )
 
 

@@ -10,17 +10,15 @@ Goals are anywhere in training; in evaluation they are where the suite has them,
 from dataclasses import dataclass, field
 from functools import partial
 
-from maze_report import report
-from maze_world import WorldOptions, Worlds, make_world
-
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
+from envs.experiments.maze import WorldOptions, Worlds, make_world
+from envs.experiments.maze_report import report
 from envs.maze import maze_levels
-from purerl.algorithms.ppo import check_ppo_curriculum, make_ppo
-from purerl.algorithms.ppo_config import PPOConfig, check_ppo
-from purerl.compile.program import build_program, usable_devices
-from purerl.curriculum import CurriculumOptions, check_curriculum, make_curriculum
+from purerl.algorithms.ppo import PPOConfig
+from purerl.curriculum import CurriculumOptions
+from purerl.experiment import experiment
 from purerl.networks import GridNetworkName, NetworkConfig, make_actor_critic
-from purerl.rollout.levels import pool_size
+from purerl.ranges import Count
 from purerl.run import cli
 from purerl.run.experiment import Experiment, RunOptions, Steps
 
@@ -31,11 +29,11 @@ class Config(RunOptions):
 
     total_steps: Steps = 4_000_000
     """Environment steps for each seed; 2e6 is understood."""
-    eval_mazes: int = 2000
+    eval_mazes: Count = 2000
     """Held-out mazes in each suite."""
     network: GridNetworkName = "recurrent"
     """Encoder of the observations."""
-    num_edits: int = 4
+    num_edits: Count = 4
     """Changes of a mutation, for the curriculum accel."""
     keep_solvable: bool = True
     """Give up mutations that cut the start off from the goal, for the curriculum accel."""
@@ -58,31 +56,18 @@ class Config(RunOptions):
 
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
-    if config.eval_mazes < 1:
-        raise ValueError(f"eval_mazes = {config.eval_mazes} must be at least 1")
-    if config.num_edits < 1:
-        raise ValueError(f"num_edits = {config.num_edits} must be at least 1")
     env, params = make_world(config.env, config.ppo.gamma)
-    network = make_actor_critic(env, params, config.network, config.net)
-    ppo = config.ppo.replace(env_params=params)
-    check_ppo(ppo)
-    levels = maze_levels(env, config.num_edits, config.keep_solvable)
-    num_samples = ppo.num_envs * ppo.num_steps
-    devices = usable_devices(ppo.num_envs, num_samples, ppo.num_minibatches, ppo.group_size)
-    check_curriculum(config.curriculum, levels, pool_size(ppo.num_levels, ppo.num_envs, devices))
-    curriculum = make_curriculum(levels, config.curriculum)
-    check_ppo_curriculum(curriculum, ppo)
-    make = partial(make_ppo, env, network, curriculum=curriculum)
-    algorithm = make()
     # An MLP, or a readout of every cell, has parameters for one size of grid alone.
     transfers = config.network != "mlp" and config.net.readout == "agent"
-    worlds = Worlds(env, algorithm.policy, transfers, config.eval_mazes)
-    return Experiment(
-        name="ppo-maze",
-        algorithm=algorithm,
-        algorithm_config=ppo,
-        num_devices=devices,
-        build_program=partial(build_program, make, ppo),
+    worlds = Worlds(env, transfers, config.eval_mazes)
+    return experiment(
+        "ppo-maze",
+        env,
+        config.ppo,
+        make_actor_critic(env, params, config.network, config.net),
+        params=params,
+        curriculum=config.curriculum,
+        levels=maze_levels(env, config.num_edits, config.keep_solvable),
         evaluate=worlds.evaluate,
         scored=worlds.scored,
         score=worlds.score,

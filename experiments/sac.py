@@ -8,13 +8,13 @@ Names are PureRL's own (`Bikkle-v0`), gymnax's (`MountainCarContinuous-v0`, `Car
 
 from dataclasses import dataclass, field
 
-from any_environment import experiment_in, make_environment, short_name
-from soft_learners import make_sac_learner
-
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
-from purerl.algorithms.sac_config import SACConfig
+from envs.registry import make_environment, short_name
+from purerl.algorithms.sac import SACConfig
+from purerl.experiment import experiment
 from purerl.networks import NetworkName
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
+from purerl.ranges import Count, CountOrZero
 from purerl.run import cli
 from purerl.run.experiment import Experiment, RunOptions, Steps
 
@@ -27,11 +27,11 @@ class Config(RunOptions):
     """Name of the environment."""
     total_steps: Steps = 20_000
     """Environment steps for each seed; 2e6 is understood."""
-    eval_episodes: int = 200
+    eval_episodes: Count = 200
     """Evaluation episodes for each seed."""
     network: NetworkName = "mlp"
     """Encoder of the observations."""
-    max_devices: int = 0
+    max_devices: CountOrZero = 0
     """Over how many devices environments and batches are spread at most; 0 for all there are."""
     sac: SACConfig = field(
         default_factory=lambda: SACConfig(
@@ -50,19 +50,16 @@ class Config(RunOptions):
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
     env, params = make_environment(config.env)
-    network = make_soft_actor_critic(env, params, config.network, config.net)
-    sac = config.sac.replace(env_params=params)
-    learner = make_sac_learner(env, network, sac, config.num_seeds, config.max_devices)
-    return experiment_in(
-        config.env,
+    return experiment(
+        f"sac-{short_name(config.env)}",
         env,
-        params,
-        config.eval_episodes,
-        name=f"sac-{short_name(config.env)}",
-        algorithm=learner.make(),
-        algorithm_config=learner.config,
-        num_devices=learner.num_devices,
-        build_program=learner.build_program,
+        config.sac,
+        make_soft_actor_critic(env, params, config.network, config.net),
+        params=params,
+        eval_episodes=config.eval_episodes,
+        title=config.env,
+        num_seeds=config.num_seeds,
+        max_devices=config.max_devices,
     )
 
 

@@ -7,15 +7,14 @@ One policy is trained off-policy on the arena of the record protocol, and evalua
 """
 
 from dataclasses import dataclass, field
-from functools import partial
-
-from bikkle_arena import ArenaOptions, ProtocolName, evaluate_protocols, make_arena, report, score_protocols
-from soft_learners import make_sac_learner
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
-from purerl.algorithms.sac_config import SACConfig
+from envs.experiments.bikkle import Arena, ArenaOptions, ProtocolName, make_arena
+from purerl.algorithms.sac import SACConfig
+from purerl.experiment import experiment
 from purerl.networks import SetNetworkName
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
+from purerl.ranges import Count, CountOrZero
 from purerl.run import cli
 from purerl.run.experiment import Experiment, RunOptions, Steps
 
@@ -26,13 +25,13 @@ class Config(RunOptions):
 
     total_steps: Steps = 3_000_000
     """Environment steps for each seed; 2e6 is understood."""
-    eval_episodes: int = 2000
+    eval_episodes: Count = 2000
     """Evaluation episodes for each seed, protocol and gaze."""
     protocol: ProtocolName = "record"
     """Arena to train on."""
     network: SetNetworkName = "attention"
     """Encoder of the observations."""
-    max_devices: int = 0
+    max_devices: CountOrZero = 0
     """Over how many devices environments and batches are spread at most; 0 for all there are."""
     sac: SACConfig = field(
         default_factory=lambda: SACConfig(
@@ -57,24 +56,19 @@ class Config(RunOptions):
 
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
-    if config.eval_episodes < 1:
-        raise ValueError(f"eval_episodes = {config.eval_episodes} must be at least 1")
     env, params = make_arena(config.protocol, config.env, config.sac.gamma)
-    network = make_soft_actor_critic(
-        env, params, config.network, config.net, periodic=config.env.action == "angle"
-    )
-    sac = config.sac.replace(env_params=params)
-    learner = make_sac_learner(env, network, sac, config.num_seeds, config.max_devices)
-    algorithm = learner.make()
-    return Experiment(
-        name="sac-bikkle",
-        algorithm=algorithm,
-        algorithm_config=learner.config,
-        num_devices=learner.num_devices,
-        build_program=learner.build_program,
-        evaluate=partial(evaluate_protocols, algorithm.policy, config.env.action, config.eval_episodes),
-        score=partial(score_protocols, algorithm.policy, config.env.action),
-        report=partial(report, algorithm.policy, config.env.action),
+    arena, periodic = Arena(config.env.action, config.eval_episodes), config.env.action == "angle"
+    return experiment(
+        "sac-bikkle",
+        env,
+        config.sac,
+        make_soft_actor_critic(env, params, config.network, config.net, periodic=periodic),
+        params=params,
+        evaluate=arena.evaluate,
+        score=arena.score,
+        report=arena.report,
+        num_seeds=config.num_seeds,
+        max_devices=config.max_devices,
     )
 
 

@@ -1,1 +1,79 @@
-"""Learning algorithms: each a configuration, `init` and `update`, in one file."""
+"""Learning algorithms: each a configuration, `init` and `update`, in one file that ends with its entry.
+
+The entry, `ALGORITHM = Registered(...)`, is all that experiments and the command line need to know: whatever
+module of this package has one is offered by its name.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+from purerl.types import Algorithm
+
+NetworkFamily = Literal["actor_critic", "q", "soft"]
+"""What a network gives: actions and values of states, values of actions, or what SAC needs."""
+Cut = Literal["rollouts", "batches", "nothing"]
+"""What several devices share: environments and minibatches of rollouts, environments and batches of the
+replay, or nothing."""
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+class Registered(NamedTuple):
+    """An algorithm, as experiments find it.
+
+    Attributes:
+        name: by which it is asked for; options of its configuration begin with it on the command line.
+        config: class of its configuration.
+        make: `(env, network, axis_name, curriculum) -> Algorithm`.
+        network: the family of networks that it needs.
+        cut: what several devices share.
+        check: `(config, env, network, curriculum) -> None`: raises ValueError, with one line, where relations
+            between options cannot be meant; None: tracing `init` tells.
+        replay: `(config, env, network) -> (kind of replay, an example of what it holds)`, for its size.
+        network_options: what the network's configuration must say, such as `layer_norm`.
+    """
+
+    name: str
+    config: type[Any]
+    make: Callable[..., Algorithm]
+    network: NetworkFamily
+    cut: Cut = "rollouts"
+    check: Callable[[Any, Any, Any, Any], None] | None = None
+    replay: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None
+    network_options: Mapping[str, Any] = _NONE
+
+
+@cache
+def registered() -> Mapping[str, Registered]:
+    """Every algorithm of this package by its name, in alphabetical order; imports all of them."""
+    modules = [
+        importlib.import_module(found.name) for found in pkgutil.iter_modules(__path__, f"{__name__}.")
+    ]
+    entries = [module.ALGORITHM for module in modules if hasattr(module, "ALGORITHM")]
+    return MappingProxyType({entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)})
+
+
+def named(name: str) -> Registered:
+    """The algorithm of a name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in registered():
+        raise ValueError(f"there is no algorithm {name!r}; there are {', '.join(registered())}")
+    return registered()[name]
+
+
+def of_config(config: Any) -> Registered:
+    """The algorithm that a configuration is of.
+
+    Raises:
+        ValueError: none is known.
+    """
+    for entry in registered().values():
+        if isinstance(config, entry.config):
+            return entry
+    raise ValueError(f"no algorithm has a configuration of the kind {type(config).__name__}")

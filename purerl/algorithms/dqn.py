@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
+from purerl.algorithms import Registered
 from purerl.algorithms.acting import (
     Actor,
     as_experience,
@@ -30,7 +31,7 @@ from purerl.algorithms.acting import (
     spread_rates,
 )
 from purerl.algorithms.diagnostics import gradient_metrics, greedy_entropy, look_inside, probe
-from purerl.algorithms.dqn_config import DQNConfig
+from purerl.algorithms.dqn_config import DQNConfig, check_dqn
 from purerl.algorithms.dqn_learning import (
     Learner,
     importance_weights,
@@ -299,3 +300,14 @@ def make_dqn(
         diagnose=diagnose,
         lower_level=are_vectors(env.observation_space(env.default_params)),
     )
+
+
+ALGORITHM = Registered(
+    name="dqn",
+    config=DQNConfig,
+    make=make_dqn,
+    network="q",
+    cut="nothing",  # gradient steps are too small to be worth a collective each
+    check=lambda config, env, network, curriculum: check_dqn(config),
+    replay=lambda config, env, network: (replay_of(config), example_experience(env, config.env_params)),
+)

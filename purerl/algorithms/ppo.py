@@ -17,9 +17,10 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from purerl.algorithms import Registered
 from purerl.algorithms.diagnostics import gradient_metrics, look_inside, policy_metrics, probe
 from purerl.algorithms.grpo import start_groups
-from purerl.algorithms.ppo_config import PPOConfig
+from purerl.algorithms.ppo_config import PPOConfig, check_ppo
 from purerl.algorithms.ppo_learning import (
     Learner,
     as_segments,
@@ -235,3 +236,12 @@ def make_ppo(
             and jax.eval_shape(lambda: network.initial_carry(1)) is None
         ),
     )
+
+
+def _check(config: PPOConfig, env: Any, network: Any, curriculum: Curriculum | None) -> None:
+    remembers = jax.eval_shape(lambda: network.initial_carry(1)) is not None
+    check_ppo(config, whole_segments=remembers)
+    check_ppo_curriculum(curriculum or fresh_levels(env), config)
+
+
+ALGORITHM = Registered(name="ppo", config=PPOConfig, make=make_ppo, network="actor_critic", check=_check)

@@ -19,6 +19,7 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
+from purerl.algorithms import Registered
 from purerl.algorithms.acting import (
     draw_exploration,
     epsilon_greedy,
@@ -27,7 +28,7 @@ from purerl.algorithms.acting import (
 )
 from purerl.algorithms.diagnostics import gradient_metrics, greedy_entropy, keep_gradient, look_inside, probe
 from purerl.algorithms.epochs import gradient_epochs
-from purerl.algorithms.pqn_config import PQNConfig
+from purerl.algorithms.pqn_config import PQNConfig, check_pqn
 from purerl.functional import losses
 from purerl.functional.collectives import num_shards, split_key, sum_across
 from purerl.functional.metrics import Packed, as_mean, as_means
@@ -223,3 +224,13 @@ def make_pqn(
         diagnose=diagnose,
         lower_level=are_vectors(env.observation_space(env.default_params)),
     )
+
+
+ALGORITHM = Registered(
+    name="pqn",
+    config=PQNConfig,
+    make=make_pqn,
+    network="q",
+    check=lambda config, env, network, curriculum: check_pqn(config),
+    network_options={"layer_norm": True},
+)

@@ -16,9 +16,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from purerl.algorithms import acting
+from purerl.algorithms import Registered, acting
 from purerl.algorithms.acting import Actor, as_experience, first_experience
-from purerl.algorithms.sac_config import SACConfig
+from purerl.algorithms.sac_config import SACConfig, check_sac
 from purerl.algorithms.sac_learning import (
     Learner,
     diagnose,
@@ -201,3 +201,17 @@ def make_sac(
             diagnose(network, state.learner, state.actor.environments.observation), axis_name
         ),
     )
+
+
+ALGORITHM = Registered(
+    name="sac",
+    config=SACConfig,
+    make=make_sac,
+    network="soft",
+    cut="batches",
+    check=lambda config, env, network, curriculum: check_sac(config, env.action_space(config.env_params)),
+    replay=lambda config, env, network: (
+        replay_of(config),
+        example_experience(env, config.env_params, network),
+    ),
+)

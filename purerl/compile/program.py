@@ -99,13 +99,15 @@ class Program(NamedTuple):
     num_bytes: tuple[int, int]
 
 
-def usable_devices(num_envs: int, num_samples: int, num_minibatches: int, group_size: int = 0) -> int:
+def usable_devices(
+    num_envs: int, num_samples: int, num_minibatches: int, group_size: int = 0, most: int = 0
+) -> int:
     """The most devices over which to split the environments and the minibatches of a rollout.
 
     Groups of environments, where there are any, stay together. Several processes use all of their devices,
-    however few environments each gets.
+    however few environments each gets. `most` is a limit; 0 for none.
     """
-    count = len(jax.devices())
+    count = min(most or len(jax.devices()), len(jax.devices()))
     if jax.process_count() == 1:
         count = max(min(count, num_envs // LEAST_ENVS), 1)
     while num_envs % (count * max(group_size, 1)) or num_samples % (count * num_minibatches):
