@@ -47,13 +47,24 @@ class Registered(NamedTuple):
 
 
 @cache
+def _of_this_package() -> Mapping[str, Registered]:
+    names = [found.name for found in pkgutil.iter_modules(__path__, f"{__name__}.")]
+    modules = [importlib.import_module(name) for name in names]
+    return {module.ALGORITHM.name: module.ALGORITHM for module in modules if hasattr(module, "ALGORITHM")}
+
+
+_of_others: dict[str, Registered] = {}
+
+
+def register(entry: Registered) -> Registered:
+    """Offers an algorithm from outside this package, too; returns its entry. The last of a name counts."""
+    _of_others[entry.name] = entry
+    return entry
+
+
 def registered() -> Mapping[str, Registered]:
-    """Every algorithm of this package by its name, in alphabetical order; imports all of them."""
-    modules = [
-        importlib.import_module(found.name) for found in pkgutil.iter_modules(__path__, f"{__name__}.")
-    ]
-    entries = [module.ALGORITHM for module in modules if hasattr(module, "ALGORITHM")]
-    return MappingProxyType({entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)})
+    """Every algorithm by its name, in alphabetical order; imports all of this package."""
+    return dict(sorted({**_of_this_package(), **_of_others}.items()))
 
 
 def named(name: str) -> Registered:
@@ -73,7 +84,8 @@ def of_config(config: Any) -> Registered:
     Raises:
         ValueError: none is known.
     """
-    for entry in registered().values():
-        if isinstance(config, entry.config):
-            return entry
+    by_class = {entry.config: entry for entry in registered().values()}
+    for kind in type(config).__mro__:  # its own class first: it may be made from another algorithm's
+        if kind in by_class:
+            return by_class[kind]
     raise ValueError(f"no algorithm has a configuration of the kind {type(config).__name__}")

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from probes import ActionFollowsCue, ContinuousTarget
 
-from purerl.algorithms import named, of_config, registered
+from purerl import algorithms
+from purerl.algorithms import named, of_config, register, registered
 from purerl.algorithms.dqn import DQNConfig
 from purerl.algorithms.ppo import PPOConfig
 from purerl.algorithms.sac import SACConfig
@@ -24,6 +25,17 @@ def test_an_algorithm_is_found_by_its_name_and_by_its_configuration():
         named("ddpg")
     with pytest.raises(ValueError, match="no algorithm has a configuration of the kind NetworkConfig"):
         of_config(NetworkConfig())
+
+
+def test_an_algorithm_from_elsewhere_is_found_as_those_of_the_package(monkeypatch):
+    class OwnConfig(PPOConfig):
+        pass
+
+    monkeypatch.setattr(algorithms, "_of_others", {})
+    assert of_config(OwnConfig()).name == "ppo"  # made from that of PPO, and so far nothing else
+    entry = register(named("ppo")._replace(name="own", config=OwnConfig))
+    assert (of_config(OwnConfig()), of_config(TINY)) == (entry, named("ppo"))
+    assert list(registered()) == sorted(registered()) and named("own") is entry
 
 
 def test_an_environment_and_a_configuration_are_enough():
