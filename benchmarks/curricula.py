@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.rows import ROOT, Measure, Row, check_names, machine, take_each
+from envs.experiments.maze import evaluation_env, make_world, suite
 from purerl.curriculum import CurriculumOptions
 from purerl.functional.statistics import bootstrap_interval, interquartile_mean
 from purerl.ranges import Count, Runs
@@ -25,7 +26,6 @@ from purerl.view.progress import short
 
 sys.path.insert(0, str(ROOT / "experiments"))
 import ppo_maze
-from maze_world import evaluation_env, make_world, suite
 
 NAMES = ("random", "schedule", "adaptive", "plr", "accel")
 COLOURS = ("#66748a", "#30638e", "#3a9d8f", "#d1495b", "#edae49")

@@ -24,6 +24,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.rows import ROOT, Measure, Row, check_names, take_each
+from envs.experiments.bikkle import ArenaOptions, make_arena
 from purerl.algorithms.grpo import GRPOConfig, make_grpo
 from purerl.algorithms.ppo import make_ppo
 from purerl.compile.program import Program, build_program, usable_devices
@@ -38,7 +39,6 @@ from purerl.view.plots import draw_band, style_of_metric
 
 sys.path.insert(0, str(ROOT / "experiments"))
 import ppo_bikkle
-from bikkle_arena import ArenaOptions, make_arena
 
 COLOURS = ("#30638e", "#d1495b", "#3a9d8f", "#edae49", "#66748a", "#8a5fa8")
 NUM_POINTS = 20

@@ -9,13 +9,13 @@ Names are PureRL's own (`Maze-v0`) and gymnax's. Parts of Rainbow are switches: 
 """
 
 from dataclasses import dataclass, field
-
-from any_environment import experiment_in, make_environment, short_name
-from value_learners import AlgorithmName, make_dqn_learner, make_pqn_learner, unread_learner
+from typing import Literal
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
+from envs.registry import make_environment, short_name
 from purerl.algorithms.dqn import DQNConfig
 from purerl.algorithms.pqn import PQNConfig
+from purerl.experiment import experiment
 from purerl.networks import NetworkName, QNetworkConfig, make_q_network
 from purerl.ranges import Count
 from purerl.run import cli
@@ -28,7 +28,7 @@ class Config(RunOptions):
 
     env: str = "CartPole-v1"
     """Name of the environment."""
-    algorithm: AlgorithmName = "dqn"
+    algorithm: Literal["dqn", "pqn"] = "dqn"
     """With a replay and a target network, or with neither and many environments."""
     total_steps: Steps = 100_000
     """Environment steps for each seed; 2e6 is understood."""
@@ -50,28 +50,22 @@ class Config(RunOptions):
 
     def unread(self) -> dict[str, str]:
         """Options without effect here, and why."""
-        return unread_learner(self.algorithm)
+        return {"pqn" if self.algorithm == "dqn" else "dqn": f"--algorithm {self.algorithm}"}
 
 
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
     env, params = make_environment(config.env)
     layer_norm = config.net.layer_norm or config.algorithm == "pqn"
-    network = make_q_network(env, params, config.network, config.net.replace(layer_norm=layer_norm))
-    if config.algorithm == "dqn":
-        learner = make_dqn_learner(env, network, config.dqn.replace(env_params=params), config.num_seeds)
-    else:
-        learner = make_pqn_learner(env, network, config.pqn.replace(env_params=params))
-    return experiment_in(
-        config.env,
+    return experiment(
+        f"{config.algorithm}-{short_name(config.env)}",
         env,
-        params,
-        config.eval_episodes,
-        name=f"{config.algorithm}-{short_name(config.env)}",
-        algorithm=learner.make(),
-        algorithm_config=learner.config,
-        num_devices=learner.num_devices,
-        build_program=learner.build_program,
+        config.dqn if config.algorithm == "dqn" else config.pqn,
+        make_q_network(env, params, config.network, config.net.replace(layer_norm=layer_norm)),
+        params=params,
+        eval_episodes=config.eval_episodes,
+        title=config.env,
+        num_seeds=config.num_seeds,
     )
 
 

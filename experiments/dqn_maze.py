@@ -9,19 +9,18 @@ The same mazes, suites of held-out mazes and report as those of `ppo_maze.py`.
 
 from dataclasses import dataclass, field
 from functools import partial
-
-from maze_report import report
-from maze_world import WorldOptions, Worlds, make_world
-from value_learners import AlgorithmName, make_dqn_learner, make_pqn_learner, unread_learner
+from typing import Literal
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
+from envs.experiments.maze import WorldOptions, Worlds, make_world
+from envs.experiments.maze_report import report
 from envs.maze import maze_levels
 from purerl.algorithms.dqn import DQNConfig
 from purerl.algorithms.pqn import PQNConfig
-from purerl.curriculum import CurriculumOptions, make_curriculum
+from purerl.curriculum import CurriculumOptions
+from purerl.experiment import experiment
 from purerl.networks import GridNetworkName, QNetworkConfig, make_q_network
 from purerl.ranges import Count
-from purerl.rollout.levels import pool_size
 from purerl.run import cli
 from purerl.run.experiment import Experiment, RunOptions, Steps
 
@@ -30,7 +29,7 @@ from purerl.run.experiment import Experiment, RunOptions, Steps
 class Config(RunOptions):
     """Train action values on generated mazes, evaluate them on mazes they have not seen, and report."""
 
-    algorithm: AlgorithmName = "pqn"
+    algorithm: Literal["dqn", "pqn"] = "pqn"
     """With a replay and a target network, or with neither and many environments."""
     total_steps: Steps = 3_000_000
     """Environment steps for each seed; 2e6 is understood."""
@@ -78,37 +77,30 @@ class Config(RunOptions):
 
     def unread(self) -> dict[str, str]:
         """Options without effect here, and why."""
-        return unread_learner(self.algorithm)
+        return {"pqn" if self.algorithm == "dqn" else "dqn": f"--algorithm {self.algorithm}"}
 
 
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
     chosen = config.dqn if config.algorithm == "dqn" else config.pqn
     env, params = make_world(config.env, chosen.gamma)
-    network = make_q_network(env, params, config.network, config.net)
-    levels = maze_levels(env, config.num_edits, config.keep_solvable)
-    if config.algorithm == "dqn":
-        dqn = config.dqn.replace(env_params=params)
-        make_learner = partial(make_dqn_learner, env, network, dqn, config.num_seeds)
-    else:
-        make_learner = partial(make_pqn_learner, env, network, config.pqn.replace(env_params=params))
-    num_levels = pool_size(chosen.num_levels, chosen.num_envs, make_learner().num_devices)
-    learner = make_learner(make_curriculum(levels, config.curriculum, num_levels))
-    algorithm = learner.make()
     # An MLP, or a readout of every cell, has parameters for one size of grid alone.
     transfers = config.network != "mlp" and config.net.readout == "agent"
-    worlds = Worlds(env, algorithm.policy, transfers, config.eval_mazes)
-    return Experiment(
-        name=f"{config.algorithm}-maze",
-        algorithm=algorithm,
-        algorithm_config=learner.config,
-        num_devices=learner.num_devices,
-        build_program=learner.build_program,
+    worlds = Worlds(env, transfers, config.eval_mazes)
+    return experiment(
+        f"{config.algorithm}-maze",
+        env,
+        chosen,
+        make_q_network(env, params, config.network, config.net),
+        params=params,
+        curriculum=config.curriculum,
+        levels=maze_levels(env, config.num_edits, config.keep_solvable),
         evaluate=worlds.evaluate,
         scored=worlds.scored,
         score=worlds.score,
         report=partial(report, worlds),
         return_metric="solve_rate",
+        num_seeds=config.num_seeds,
     )
 
 

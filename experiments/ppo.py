@@ -7,13 +7,11 @@ Brax's (`brax/ant`).
 """
 
 from dataclasses import dataclass, field
-from functools import partial
-
-from any_environment import experiment_in, make_environment, short_name
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
-from purerl.algorithms.ppo import PPOConfig, make_ppo
-from purerl.compile.program import build_program, usable_devices
+from envs.registry import make_environment, short_name
+from purerl.algorithms.ppo import PPOConfig
+from purerl.experiment import experiment
 from purerl.networks import NetworkConfig, NetworkName, make_actor_critic
 from purerl.ranges import Count
 from purerl.run import cli
@@ -50,21 +48,14 @@ class Config(RunOptions):
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
     env, params = make_environment(config.env)
-    network = make_actor_critic(env, params, config.network, config.net)
-    ppo = config.ppo.replace(env_params=params)
-    make = partial(make_ppo, env, network)
-    algorithm = make()
-    algorithm.check(ppo, 1)
-    return experiment_in(
-        config.env,
+    return experiment(
+        f"ppo-{short_name(config.env)}",
         env,
-        params,
-        config.eval_episodes,
-        name=f"ppo-{short_name(config.env)}",
-        algorithm=algorithm,
-        algorithm_config=ppo,
-        num_devices=usable_devices(algorithm, ppo),
-        build_program=partial(build_program, make, ppo),
+        config.ppo,
+        make_actor_critic(env, params, config.network, config.net),
+        params=params,
+        eval_episodes=config.eval_episodes,
+        title=config.env,
     )
 
 

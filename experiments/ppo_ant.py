@@ -11,12 +11,13 @@ environments, two blocks of width 64 with four heads. The rest is the same. Need
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import ppo_memory
-from any_environment import short_name
-
+import purerl  # noqa: F401  sets XLA's flags before JAX starts
+from envs.experiments.history import HistoryRun, make_past
+from envs.registry import short_name
 from purerl.algorithms.ppo import PPOConfig
 from purerl.compile import platforms
-from purerl.networks import MemoryConfig, MemoryName, NetworkConfig
+from purerl.experiment import experiment
+from purerl.networks import MemoryConfig, MemoryName, NetworkConfig, make_memory_actor_critic
 from purerl.ranges import Count
 from purerl.run import cli
 from purerl.run.experiment import Experiment, Steps
@@ -93,7 +94,7 @@ def memory_of(size: Scale) -> MemoryConfig:
 
 
 @dataclass(frozen=True)
-class Config(ppo_memory.Config):
+class Config(HistoryRun):
     """Train an ant with PPO and a gated transformer, evaluate it, and report."""
 
     env: str = "brax/ant/spring"
@@ -108,7 +109,16 @@ class Config(ppo_memory.Config):
 
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
-    return ppo_memory.build(config)._replace(name=f"ppo-{short_name(config.env)}")
+    env, params, encoder, title = make_past(config)
+    return experiment(
+        f"ppo-{short_name(config.env)}",
+        env,
+        config.ppo,
+        make_memory_actor_critic(env, params, encoder, config.net, config.memory, config.mem),
+        params=params,
+        eval_episodes=config.eval_episodes,
+        title=title,
+    )
 
 
 if __name__ == "__main__":

@@ -7,13 +7,11 @@ evaluated on every protocol.
 """
 
 from dataclasses import dataclass, field
-from functools import partial
-
-from bikkle_arena import ArenaOptions, ProtocolName, evaluate_protocols, make_arena, report, score_protocols
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
-from purerl.algorithms.ppo import PPOConfig, make_ppo
-from purerl.compile.program import build_program, usable_devices
+from envs.experiments.bikkle import Arena, ArenaOptions, ProtocolName, make_arena
+from purerl.algorithms.ppo import PPOConfig
+from purerl.experiment import experiment
 from purerl.networks import NetworkConfig, SetNetworkName, make_actor_critic
 from purerl.ranges import Count
 from purerl.run import cli
@@ -53,19 +51,16 @@ class Config(RunOptions):
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
     env, params = make_arena(config.protocol, config.env, config.ppo.gamma)
-    network = make_actor_critic(env, params, config.network, config.net)
-    ppo = config.ppo.replace(env_params=params)
-    algorithm = make_ppo(env, network)
-    algorithm.check(ppo, 1)
-    return Experiment(
-        name="ppo-bikkle",
-        algorithm=algorithm,
-        algorithm_config=ppo,
-        num_devices=usable_devices(algorithm, ppo),
-        build_program=partial(build_program, partial(make_ppo, env, network), ppo),
-        evaluate=partial(evaluate_protocols, algorithm.policy, config.env.action, config.eval_episodes),
-        score=partial(score_protocols, algorithm.policy, config.env.action),
-        report=partial(report, algorithm.policy, config.env.action),
+    arena = Arena(config.env.action, config.eval_episodes)
+    return experiment(
+        "ppo-bikkle",
+        env,
+        config.ppo,
+        make_actor_critic(env, params, config.network, config.net),
+        params=params,
+        evaluate=arena.evaluate,
+        score=arena.score,
+        report=arena.report,
     )
 
 

@@ -10,17 +10,15 @@ Goals are anywhere in training; in evaluation they are where the suite has them,
 from dataclasses import dataclass, field
 from functools import partial
 
-from maze_report import report
-from maze_world import WorldOptions, Worlds, make_world
-
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
+from envs.experiments.maze import WorldOptions, Worlds, make_world
+from envs.experiments.maze_report import report
 from envs.maze import maze_levels
-from purerl.algorithms.ppo import PPOConfig, make_ppo
-from purerl.compile.program import build_program, usable_devices
-from purerl.curriculum import CurriculumOptions, make_curriculum
+from purerl.algorithms.ppo import PPOConfig
+from purerl.curriculum import CurriculumOptions
+from purerl.experiment import experiment
 from purerl.networks import GridNetworkName, NetworkConfig, make_actor_critic
 from purerl.ranges import Count
-from purerl.rollout.levels import pool_size
 from purerl.run import cli
 from purerl.run.experiment import Experiment, RunOptions, Steps
 
@@ -59,25 +57,17 @@ class Config(RunOptions):
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
     env, params = make_world(config.env, config.ppo.gamma)
-    network = make_actor_critic(env, params, config.network, config.net)
-    ppo = config.ppo.replace(env_params=params)
-    plain = make_ppo(env, network)
-    plain.check(ppo, 1)
-    levels = maze_levels(env, config.num_edits, config.keep_solvable)
-    devices = usable_devices(plain, ppo)
-    num_levels = pool_size(ppo.num_levels, ppo.num_envs, devices)
-    curriculum = make_curriculum(levels, config.curriculum, num_levels)
-    make = partial(make_ppo, env, network, curriculum=curriculum)
-    algorithm = make()
     # An MLP, or a readout of every cell, has parameters for one size of grid alone.
     transfers = config.network != "mlp" and config.net.readout == "agent"
-    worlds = Worlds(env, algorithm.policy, transfers, config.eval_mazes)
-    return Experiment(
-        name="ppo-maze",
-        algorithm=algorithm,
-        algorithm_config=ppo,
-        num_devices=devices,
-        build_program=partial(build_program, make, ppo),
+    worlds = Worlds(env, transfers, config.eval_mazes)
+    return experiment(
+        "ppo-maze",
+        env,
+        config.ppo,
+        make_actor_critic(env, params, config.network, config.net),
+        params=params,
+        curriculum=config.curriculum,
+        levels=maze_levels(env, config.num_edits, config.keep_solvable),
         evaluate=worlds.evaluate,
         scored=worlds.scored,
         score=worlds.score,

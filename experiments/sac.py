@@ -8,11 +8,10 @@ Names are PureRL's own (`Bikkle-v0`), gymnax's (`MountainCarContinuous-v0`, `Car
 
 from dataclasses import dataclass, field
 
-from any_environment import experiment_in, make_environment, short_name
-from soft_learners import make_sac_learner
-
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
+from envs.registry import make_environment, short_name
 from purerl.algorithms.sac import SACConfig
+from purerl.experiment import experiment
 from purerl.networks import NetworkName
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
 from purerl.ranges import Count, CountOrZero
@@ -51,19 +50,16 @@ class Config(RunOptions):
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
     env, params = make_environment(config.env)
-    network = make_soft_actor_critic(env, params, config.network, config.net)
-    sac = config.sac.replace(env_params=params)
-    learner = make_sac_learner(env, network, sac, config.num_seeds, config.max_devices)
-    return experiment_in(
-        config.env,
+    return experiment(
+        f"sac-{short_name(config.env)}",
         env,
-        params,
-        config.eval_episodes,
-        name=f"sac-{short_name(config.env)}",
-        algorithm=learner.make(),
-        algorithm_config=learner.config,
-        num_devices=learner.num_devices,
-        build_program=learner.build_program,
+        config.sac,
+        make_soft_actor_critic(env, params, config.network, config.net),
+        params=params,
+        eval_episodes=config.eval_episodes,
+        title=config.env,
+        num_seeds=config.num_seeds,
+        max_devices=config.max_devices,
     )
 
 

@@ -7,13 +7,11 @@ One policy is trained off-policy on the arena of the record protocol, and evalua
 """
 
 from dataclasses import dataclass, field
-from functools import partial
-
-from bikkle_arena import ArenaOptions, ProtocolName, evaluate_protocols, make_arena, report, score_protocols
-from soft_learners import make_sac_learner
 
 import purerl  # noqa: F401  sets XLA's flags before JAX starts
+from envs.experiments.bikkle import Arena, ArenaOptions, ProtocolName, make_arena
 from purerl.algorithms.sac import SACConfig
+from purerl.experiment import experiment
 from purerl.networks import SetNetworkName
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
 from purerl.ranges import Count, CountOrZero
@@ -59,21 +57,18 @@ class Config(RunOptions):
 def build(config: Config) -> Experiment:
     """The experiment that a configuration describes; raises ValueError where it cannot be run."""
     env, params = make_arena(config.protocol, config.env, config.sac.gamma)
-    network = make_soft_actor_critic(
-        env, params, config.network, config.net, periodic=config.env.action == "angle"
-    )
-    sac = config.sac.replace(env_params=params)
-    learner = make_sac_learner(env, network, sac, config.num_seeds, config.max_devices)
-    algorithm = learner.make()
-    return Experiment(
-        name="sac-bikkle",
-        algorithm=algorithm,
-        algorithm_config=learner.config,
-        num_devices=learner.num_devices,
-        build_program=learner.build_program,
-        evaluate=partial(evaluate_protocols, algorithm.policy, config.env.action, config.eval_episodes),
-        score=partial(score_protocols, algorithm.policy, config.env.action),
-        report=partial(report, algorithm.policy, config.env.action),
+    arena, periodic = Arena(config.env.action, config.eval_episodes), config.env.action == "angle"
+    return experiment(
+        "sac-bikkle",
+        env,
+        config.sac,
+        make_soft_actor_critic(env, params, config.network, config.net, periodic=periodic),
+        params=params,
+        evaluate=arena.evaluate,
+        score=arena.score,
+        report=arena.report,
+        num_seeds=config.num_seeds,
+        max_devices=config.max_devices,
     )
 
 

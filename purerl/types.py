@@ -227,6 +227,7 @@ class Algorithm(NamedTuple):
             function that returns it, where the policy has no memory.
         lower_level: whether training may be compiled at a lower level: as fast, and a seed alone has the
             bits that it has among others.
+        replay: `(config) -> (kind of replay, an example of what it holds)`; None where there is none.
         check: `(config, shards) -> None`: raises ValueError, with one line that names the remedy, where a
             configuration cannot run.
     """
@@ -238,6 +239,7 @@ class Algorithm(NamedTuple):
     diagnose: Callable[[TrainState, Config], Any] | None = None
     initial_carry: Callable[[int], PyTree] | None = None
     lower_level: bool = False
+    replay: Callable[[Config], tuple[Any, PyTree]] | None = None
     check: Callable[[Config, int], None] = lambda config, shards: None
 
 

@@ -68,8 +68,7 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel):
 
 
 def test_an_experiment_runs_far_from_the_checkout_on_the_wheel_alone(wheel, tmp_path):
-    # What scripts share lies beside them, so the folder is copied whole.
-    shutil.copytree(ROOT / "experiments", tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "experiments" / "ppo_bikkle.py", tmp_path / "copied.py")  # alone
     environment = os.environ | {"PYTHONPATH": str(wheel)}
 
     def run(*command):
@@ -82,15 +81,15 @@ def test_an_experiment_runs_far_from_the_checkout_on_the_wheel_alone(wheel, tmp_
             check=False,
         )
 
-    helped = run("scripts/ppo_bikkle.py", "--help")
+    helped = run("copied.py", "--help")
     assert helped.returncode == 0, helped.stderr[-2000:]
     assert "--ppo.gamma" in helped.stdout
     # The table of results beside the scripted players, whose returns are data of the package.
     cell = "{'mean': 1.0, 'sem': 0.1, 'episodes': 2, 'per_seed': [1.0]}"
     table = (
-        "import sys; sys.path.insert(0, 'scripts'); import purerl, bikkle_arena; from rich import print; "
-        f"results = {{name: {{'target': {cell}}} for name in bikkle_arena.EVALUATED}}; "
-        "print(purerl.__file__); print(bikkle_arena.results_table(results))"
+        "import purerl; from envs.experiments import bikkle; from rich import print; "
+        f"results = {{name: {{'target': {cell}}} for name in bikkle.EVALUATED}}; "
+        "print(purerl.__file__); print(bikkle.results_table(results))"
     )
     printed = run("-c", table)
     assert printed.returncode == 0, printed.stderr[-2000:]

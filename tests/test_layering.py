@@ -21,15 +21,18 @@ ROOMS = {
     "purerl.host": "types ranges",
     "purerl.view": "compile host",
     "purerl.run": "types ranges functional compile host view",
+    "purerl.experiment": "types ranges contracts compile networks rollout replay curriculum algorithms run",
     "purerl.report": "ranges functional host view run",
     "purerl.sweep": "types ranges compile host view run report",
     "purerl.population": "types ranges functional compile host view run sweep",
     "purerl.doctor": "spaces compile networks algorithms host run",
     "purerl": "compile",
-    "envs": "types ranges spaces curriculum",
+    "envs": "types ranges spaces contracts curriculum",
+    "envs.experiments": "types ranges spaces networks rollout host view run envs",
 }
-"""Each room stands on those named behind it alone; from the ground up, so that nothing goes round."""
-HOST = ("host", "view", "run", "report", "sweep", "population", "doctor")
+"""Each room stands on those of purerl, and on environments, that are named behind it alone; from the ground
+up, so that nothing goes round."""
+HOST = ("host", "view", "run", "experiment", "experiments", "report", "sweep", "population", "doctor")
 LIBRARIES_OF_THE_HOST = {"time", "rich", "wandb", "tensorboardX", "matplotlib", "orbax", "imageio", "PIL"}
 
 
@@ -43,10 +46,15 @@ def imports(file):
 
 
 def room_of(name):
-    """The room of a module or of what is in it: "purerl.run" for "purerl.run.loop"; "envs" is one."""
+    """The room of a module or of a name in it: "purerl.run" for "purerl.run.loop", "envs" for "envs.maze"."""
     first, _, rest = name.partition(".")
-    inner = f"purerl.{rest.partition('.')[0]}"
-    return inner if first == "purerl" and inner in ROOMS else first
+    inner = f"{first}.{rest.partition('.')[0]}"
+    return inner if inner in ROOMS else first
+
+
+def below(room):
+    """Rooms that a room stands on."""
+    return ["envs" if name == "envs" else f"purerl.{name}" for name in ROOMS[room].split()]
 
 
 def name_of(file):
@@ -55,21 +63,22 @@ def name_of(file):
 
 FILES = sorted(file for room in ("purerl", "envs") for file in (ROOT / room).rglob("*.py"))
 CORE = [file for file in FILES if not set(HOST) & set(file.parts)]
+SCRIPTS = sorted(file for folder in ("experiments", "examples") for file in (ROOT / folder).glob("*.py"))
 by_name = pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 
 
 @by_name
 def test_a_room_imports_only_the_rooms_that_it_stands_on(file):
     own = room_of(name_of(file))
-    allowed = {own, *(f"purerl.{room}" for room in ROOMS[own].split())}
+    allowed = {own, *below(own)}
     used = {room_of(name) for name in imports(file) if name.partition(".")[0] in ("purerl", "envs")}
     assert used <= allowed
 
 
 def test_rooms_stand_on_rooms_below_them():
     names = list(ROOMS)
-    for number, (room, below) in enumerate(ROOMS.items()):
-        assert all(names.index(f"purerl.{each}") < number for each in below.split()), room
+    for number, room in enumerate(names):
+        assert all(names.index(each) < number for each in below(room)), room
 
 
 @by_name
@@ -103,3 +112,9 @@ def test_every_room_says_in_a_line_what_belongs_there():
 
 def test_few_modules_stand_in_the_hallway():
     assert len([file for file in (ROOT / "purerl").glob("*.py") if file.stem != "__init__"]) <= 6
+
+
+@pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: file.name)
+def test_a_script_is_whole_so_that_a_copy_of_it_runs_anywhere(file):
+    beside = {other.stem for folder in ("experiments", "examples") for other in (ROOT / folder).glob("*.py")}
+    assert not {name.partition(".")[0] for name in imports(file)} & beside

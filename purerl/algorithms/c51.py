@@ -19,7 +19,7 @@ import optax
 from flax import struct
 from jax.scipy.special import xlogy
 
-from purerl.algorithms import dqn
+from purerl.algorithms import Registered, dqn
 from purerl.algorithms.diagnostics import greedy_entropy, look_inside
 from purerl.algorithms.dqn import Batch, ValueConfig, greedy_parts
 from purerl.algorithms.off_policy import adam, make_off_policy
@@ -205,3 +205,6 @@ def make_c51(
         values_of, name="C51", init=init, learn=learn, look=look, check=check_c51, optimizer=optimizer
     )
     return make_off_policy(env, network, parts, axis_name, curriculum)
+
+
+ALGORITHM = Registered("c51", C51Config, make_c51, network="q", cut="nothing")

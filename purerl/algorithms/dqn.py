@@ -21,7 +21,7 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from purerl.algorithms import off_policy
+from purerl.algorithms import Registered, off_policy
 from purerl.algorithms.diagnostics import greedy_entropy, look_inside
 from purerl.algorithms.exploration import draw_exploration, epsilon_greedy, explore, spread_rates
 from purerl.algorithms.off_policy import (
@@ -240,3 +240,7 @@ def make_dqn(
     learning = partial(learn, loss=loss)
     parts = greedy_parts(name="DQN", init=init, learn=learning, look=look, optimizer=optimizer)
     return make_off_policy(env, network, parts, axis_name, curriculum)
+
+
+# Gradient steps are too small to be worth a collective each.
+ALGORITHM = Registered("dqn", DQNConfig, make_dqn, network="q", cut="nothing")

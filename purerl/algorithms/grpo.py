@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from purerl.algorithms import Registered
 from purerl.algorithms.diagnostics import policy_metrics
 from purerl.algorithms.on_policy import make_on_policy
 from purerl.algorithms.on_policy_parts import OnPolicy, OnPolicyConfig, Samples, Targets, adam, judge
@@ -182,3 +183,6 @@ def compare(groups: jax.Array, rounding: jax.Array) -> jax.Array:
     ties = groups.max(1, keepdims=True) - groups.min(1, keepdims=True) <= rounding
     centered = groups - groups.mean(1, keepdims=True)
     return jnp.where(ties, 0.0, centered / (groups.std(1, keepdims=True) + _EPSILON))
+
+
+ALGORITHM = Registered("grpo", GRPOConfig, make_grpo, network="actor_critic")

@@ -507,5 +507,9 @@ def make_off_policy(
         steps_per_update=lambda config: config.num_envs * config.num_iterations,
         diagnose=training.diagnose,
         lower_level=parts.lower_level and are_vectors(env.observation_space(env.default_params)),
+        replay=lambda config: (
+            replay_of(config),
+            example_experience(env, config.env_params, parts.action),
+        ),
         check=training.check,
     )

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from purerl.algorithms import Registered
 from purerl.algorithms.diagnostics import policy_metrics
 from purerl.algorithms.on_policy import make_on_policy
 from purerl.algorithms.on_policy_parts import OnPolicy, OnPolicyConfig, Samples, Targets, adam, judge
@@ -156,3 +157,6 @@ def make_ppo(
         look=lambda stepped: policy_metrics(stepped[1]),
     )
     return make_on_policy(env, network, parts, axis_name, curriculum)
+
+
+ALGORITHM = Registered("ppo", PPOConfig, make_ppo, network="actor_critic")

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from purerl.algorithms import Registered
 from purerl.algorithms.diagnostics import greedy_entropy
 from purerl.algorithms.exploration import draw_exploration, epsilon_greedy, explore, spread_rates
 from purerl.algorithms.on_policy import make_on_policy
@@ -140,3 +141,6 @@ def make_pqn(
         look=lambda stepped: greedy_entropy(stepped[1]),
     )
     return make_on_policy(env, network, parts, axis_name, curriculum)
+
+
+ALGORITHM = Registered("pqn", PQNConfig, make_pqn, network="q", network_options={"layer_norm": True})

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from purerl.algorithms import Registered
 from purerl.algorithms.diagnostics import policy_metrics
 from purerl.algorithms.on_policy import make_on_policy
 from purerl.algorithms.on_policy_parts import OnPolicy, OnPolicyConfig, Samples, Targets, adam, judge
@@ -104,3 +105,6 @@ def make_reinforce(
         look=lambda stepped: policy_metrics(stepped[1]),
     )
     return make_on_policy(env, network, parts, axis_name, curriculum)
+
+
+ALGORITHM = Registered("reinforce", ReinforceConfig, make_reinforce, network="actor_critic")

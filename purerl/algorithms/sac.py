@@ -18,7 +18,7 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from purerl.algorithms import off_policy
+from purerl.algorithms import Registered, off_policy
 from purerl.algorithms.diagnostics import look_inside, policy_metrics
 from purerl.algorithms.exploration import action_form, check_bounded, random_actions, to_bounds
 from purerl.algorithms.off_policy import (
@@ -339,3 +339,6 @@ def make_sac(
         optimizer=optimizer,
     )
     return make_off_policy(env, network, parts, axis_name, curriculum)
+
+
+ALGORITHM = Registered("sac", SACConfig, make_sac, network="soft", cut="batches")

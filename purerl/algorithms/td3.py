@@ -18,7 +18,7 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from purerl.algorithms import off_policy
+from purerl.algorithms import Registered, off_policy
 from purerl.algorithms.diagnostics import look_inside
 from purerl.algorithms.exploration import action_form, check_bounded, random_actions, to_bounds
 from purerl.algorithms.off_policy import (
@@ -280,3 +280,6 @@ def make_td3(
         optimizer=optimizer,
     )
     return make_off_policy(env, network, parts, axis_name, curriculum)
+
+
+ALGORITHM = Registered("td3", TD3Config, make_td3, network="soft", cut="batches")

@@ -119,14 +119,20 @@ class Program(NamedTuple):
     num_bytes: tuple[int, int]
 
 
-def usable_devices(algorithm: Algorithm, config: Config) -> int:
-    """The most devices over which an algorithm can split its environments, with eight at least on each.
+def usable_devices(algorithm: Algorithm, config: Config, most: int = 0, least_envs: int = LEAST_ENVS) -> int:
+    """The most devices over which an algorithm can split its environments.
 
     Several processes use all of their devices, however few environments each gets.
+
+    Args:
+        algorithm: says by its `check` what it can split.
+        config: its configuration.
+        most: a limit; 0 for none.
+        least_envs: environments that each has at least.
     """
-    count = len(jax.devices())
+    count = min(most or len(jax.devices()), len(jax.devices()))
     if jax.process_count() == 1:
-        count = max(min(count, config.num_envs // LEAST_ENVS), 1)
+        count = max(min(count, config.num_envs // least_envs), 1)
     return next((number for number in range(count, 1, -1) if _runs_on(algorithm, config, number)), 1)
 
 

@@ -76,7 +76,7 @@ HOST_OPTIONS = (
 """Options that change nothing in what is learned: they may differ when a run is resumed."""
 
 
-def _no_report(run_dir: Path, state: TrainState, summary: dict[str, Any], console: Console) -> None:
+def no_report(run_dir: Path, state: TrainState, summary: dict[str, Any], console: Console) -> None:
     """Draws nothing."""
 
 
@@ -106,7 +106,7 @@ class Experiment(NamedTuple):
     num_devices: int
     build_program: Callable[..., Any]
     evaluate: Callable[[PyTree, int], dict[str, Any]]
-    report: Callable[[Path, TrainState, dict[str, Any], Console], None] = _no_report
+    report: Callable[[Path, TrainState, dict[str, Any], Console], None] = no_report
     return_metric: str = "episode_return"
     scored: tuple[str, ...] = ()
     score: Callable[[PyTree, int, int], np.ndarray] | None = None

@@ -11,10 +11,7 @@ from purerl.compile import program
 from purerl.compile.waiting import waiting_operations
 from purerl.rollout import evaluate
 
-SHARED = {"any_environment", "bikkle_arena", "maze_report", "maze_world", "soft_learners", "value_learners"}
-SCRIPTS = sorted(
-    file.stem for file in (Path(__file__).parents[2] / "experiments").glob("*.py") if file.stem not in SHARED
-)
+SCRIPTS = sorted(file.stem for file in (Path(__file__).parents[2] / "experiments").glob("*.py"))
 
 
 class _Traced(Exception):

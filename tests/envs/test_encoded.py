@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from any_environment import make_environment
 from probes import Probe
 
 from envs.encoded import encoded, encoded_space
+from envs.registry import make_environment
 from purerl import spaces
 from purerl.algorithms.dqn import DQNConfig, make_dqn
 from purerl.algorithms.ppo import PPOConfig, make_ppo

@@ -8,8 +8,8 @@ import dqn_maze
 import jax
 import numpy as np
 import pytest
-import value_learners
 
+from purerl.experiment import making
 from purerl.run import checkpoint, cli, directory
 
 TINY = [
@@ -74,7 +74,7 @@ def test_a_run_in_mazes_leaves_what_it_promises(tmp_path):
 
 
 def test_a_replay_that_memory_cannot_hold_is_refused(monkeypatch, capsys):
-    monkeypatch.setattr(value_learners, "available_memory", lambda: 10_000)
+    monkeypatch.setattr(making, "available_memory", lambda: 10_000)
     assert command(dqn, *TINY, "--dqn.capacity=20000") == 2
     assert "try capacity = " in capsys.readouterr().err
 

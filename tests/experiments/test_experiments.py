@@ -3,12 +3,12 @@
 import json
 from functools import partial
 
-import bikkle_arena
 import numpy as np
 import ppo_bikkle
 import pytest
 
 from envs.bikkle.render import render_episode
+from envs.experiments import bikkle
 from purerl.run import cli
 
 TINY = [
@@ -26,7 +26,7 @@ def command(*options):
 
 
 def test_a_run_leaves_what_it_promises(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(bikkle_arena, "render_episode", partial(render_episode, size=48))
+    monkeypatch.setattr(bikkle, "render_episode", partial(render_episode, size=48))
     assert command("--run-dir", tmp_path / "run", *TINY) == 0
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert left >= {

@@ -4,12 +4,11 @@ import json
 import shutil
 
 import jax
-import maze_report
-import maze_world
 import numpy as np
 import ppo_maze
 import pytest
 
+from envs.experiments import maze, maze_report
 from envs.maze.named import NAMED
 from purerl.run import checkpoint, cli, directory
 
@@ -111,19 +110,20 @@ def test_a_wrong_request_is_one_line_and_exit_code_2(options, sentence, capsys, 
 def test_the_film_shows_the_episodes_that_the_figures_count(tmp_path, monkeypatch):
     config = ppo_maze.Config(network="mlp", eval_mazes=40)
     experiment = ppo_maze.build(config)
-    worlds = experiment.evaluate.__self__
+    worlds = experiment.evaluate.func.__self__
     states = jax.eval_shape(experiment.algorithm.init, jax.random.key(0), experiment.algorithm_config)
     draw = np.random.default_rng(0)
     learner = jax.tree.map(lambda leaf: draw.normal(size=leaf.shape).astype(leaf.dtype), states.learner)
     filmed = []
     monkeypatch.setattr(maze_report, "render_episodes", lambda states, params: filmed.append(states))
     monkeypatch.setattr(maze_report, "save_gif", lambda *_: None)
-    maze_report.film(worlds, learner, tmp_path / "episode.gif")
+    maze_report.film(worlds, experiment.algorithm.policy, learner, tmp_path / "episode.gif")
     (shown,) = filmed
-    layouts = maze_world.suite(worlds.env, 9, 1.0, 40)
+    layouts = maze.suite(worlds.env, 9, 1.0, 40)
     longest = np.argsort(-np.asarray(layouts.shortest), kind="stable")[: 4 * maze_report.NUM_FILMED : 4]
     learners = jax.tree.map(lambda leaf: leaf[None], learner)
-    counted = maze_world.play_layouts(worlds.env, worlds.policy, learners, layouts, jax.random.key(0))
+    policy = experiment.algorithm.policy
+    counted = maze.play_layouts(worlds.env, policy, learners, layouts, jax.random.key(0))
     ends = np.asarray((shown.agent[-1] == shown.goal[-1]).all(-1))
     np.testing.assert_array_equal(ends, counted.solved[0, longest])
     np.testing.assert_array_equal(shown.time[-1], counted.length[0, longest])
@@ -134,14 +134,15 @@ def test_each_seed_of_a_score_draws_mazes_of_its_own_apart_from_the_suite(monkey
 
     def play(env, policy, learners, layouts, key):
         played.append({walls.tobytes() for walls in np.asarray(layouts.walls)})
-        return maze_world.Episodes(*np.zeros((3, 1, len(layouts.shortest))))
+        return maze.Episodes(*np.zeros((3, 1, len(layouts.shortest))))
 
-    monkeypatch.setattr(maze_world, "play_layouts", play)
-    worlds = ppo_maze.build(ppo_maze.Config(network="mlp", eval_mazes=30)).evaluate.__self__
+    monkeypatch.setattr(maze, "play_layouts", play)
+    experiment = ppo_maze.build(ppo_maze.Config(network="mlp", eval_mazes=30))
+    worlds = experiment.evaluate.func.__self__
     for seed in (0, 0, 5):
-        worlds.score(None, seed, 30)
+        worlds.score(experiment.algorithm, None, seed, 30)
     again, first, other = played
     assert again == first
     # Some 450 mazes of this size are held out: of 30, each other draw has two on average, and not half.
-    suite = {walls.tobytes() for walls in np.asarray(maze_world.suite(worlds.env, 9, 1.0, 30).walls)}
+    suite = {walls.tobytes() for walls in np.asarray(maze.suite(worlds.env, 9, 1.0, 30).walls)}
     assert max(len(first & other), len(first & suite), len(other & suite)) < 15

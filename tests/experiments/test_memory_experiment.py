@@ -2,9 +2,9 @@
 
 import ppo_memory
 import pytest
-from any_environment import with_numbers
 
 from envs.bikkle import Bikkle
+from envs.registry import with_numbers
 
 
 def build(**options):

@@ -3,7 +3,6 @@
 import json
 from functools import partial
 
-import bikkle_arena
 import jax
 import ppo
 import pytest
@@ -11,6 +10,7 @@ import sac
 import sac_bikkle
 
 from envs.bikkle.render import render_episode
+from envs.experiments import bikkle
 from purerl.algorithms.sac import SACConfig
 from purerl.run import cli
 
@@ -38,7 +38,7 @@ def test_sac_trains_and_is_evaluated_again_from_its_checkpoint(tmp_path, capsys)
 
 
 def test_sac_chooses_directions_in_the_arena(tmp_path, monkeypatch):
-    monkeypatch.setattr(bikkle_arena, "render_episode", partial(render_episode, size=48))
+    monkeypatch.setattr(bikkle, "render_episode", partial(render_episode, size=48))
     options = ("--env.action=angle", "--network=deepsets", "--net.head-width=8")
     assert command(sac_bikkle, "--run-dir", tmp_path / "run", *TINY, *options) == 0
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

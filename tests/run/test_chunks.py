@@ -1,4 +1,4 @@
-"""What surrounds the loop: the same for a run, a group of a sweep and a population; with numbers alone."""
+"""What surrounds the loop, the same for a run, a group and a population, with numbers alone."""
 
 import errno
 import io

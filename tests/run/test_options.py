@@ -6,11 +6,11 @@ import math
 
 import jax
 import pytest
-from any_environment import make_environment
 from fake_experiment import Config as FakeConfig
 from fuzzing import EXPERIMENTS, ROOT
 from ranges_beyond import beyond
 
+from envs.registry import make_environment
 from purerl.host import limits
 from purerl.host.errors import UserError
 from purerl.population.checks import check_options

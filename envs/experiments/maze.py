@@ -1,4 +1,4 @@
-"""What the Maze experiments share: the world from the command line, and its evaluation."""
+"""Experiments in mazes: the world from the command line, and its evaluation."""
 
 import dataclasses
 import itertools
@@ -16,7 +16,7 @@ from envs.maze.params import default_limit
 from purerl import ranges
 from purerl.ranges import MOST_INT32, Count, CountOrZero, NotNegative, Number, Range, Share
 from purerl.rollout.evaluate import Episodes, Greedy, evaluate
-from purerl.types import PyTree
+from purerl.types import Algorithm, PyTree
 
 EVALUATION = 0x6D617A65
 """Folded into a key, it gives the key of the held-out mazes."""
@@ -114,12 +114,13 @@ def play_layouts(env: Maze, policy: Policy, learners: PyTree, layouts: Layout, k
     states = jax.vmap(env.start, (0, None))(layouts, params)
     starts = (jax.vmap(env.observe_state, (0, None))(states, params), states)
     row = jax.tree.map(lambda leaf: np.asarray(leaf)[None], params)
+    greedy: Any = Greedy(policy)
     limit = int(params.max_steps_in_episode)
-    episodes = evaluate(env, row, Greedy(policy), learners, key, len(layouts.shortest), limit, starts)
+    episodes = evaluate(env, row, greedy, learners, key, len(layouts.shortest), limit, starts)
     return jax.tree.map(lambda leaf: leaf[:, 0], episodes)
 
 
-def summarize_mazes(episodes: Episodes, shortest: np.ndarray) -> dict[str, Any]:
+def summarize_mazes(episodes: Episodes, shortest: np.ndarray | jax.Array) -> dict[str, Any]:
     """What a report says of episodes, leaves [S, M], in mazes with these shortest paths, int [M].
 
     Returns:
@@ -141,40 +142,40 @@ class Worlds(NamedTuple):
 
     Attributes:
         env: the mazes of training.
-        policy: of the algorithm.
         transfers: whether the policy reads grids of every size.
         num_mazes: in each suite.
     """
 
     env: Maze
-    policy: Policy
     transfers: bool
     num_mazes: int
 
-    def evaluate(self, learners: PyTree, seed: int) -> dict[str, Any]:
+    def evaluate(self, algorithm: Algorithm, learners: PyTree, seed: int) -> dict[str, Any]:
         """Suite -> statistics of the greedy policy, on mazes that no training draws.
 
         Args:
+            algorithm: whose policy it is.
             learners: leaves [S, ...].
             seed: of the run; it changes nothing here, so that all runs meet the same mazes.
         """
-        key = jax.random.fold_in(jax.random.key(0), EVALUATION)
+        policy, key = algorithm.policy, jax.random.fold_in(jax.random.key(0), EVALUATION)
         sizes = [size for size in (*SUITE_SIZES, self.env.size) if self.transfers or size == self.env.size]
         results = {}
         for size in dict.fromkeys(sizes):
             layouts = suite(self.env, size, 1.0, self.num_mazes)
-            episodes = play_layouts(self.env, self.policy, learners, layouts, key)
+            episodes = play_layouts(self.env, policy, learners, layouts, key)
             results[f"size_{size}"] = summarize_mazes(episodes, layouts.shortest)
             if size == self.env.size:
-                results[f"size_{size}"] |= self._details(learners, episodes, layouts, key)
+                results[f"size_{size}"] |= self._details(policy, learners, episodes, layouts, key)
         if self.transfers or self.env.size == named_layouts().walls.shape[1]:
-            results |= self._named(learners, key)
+            results |= self._named(policy, learners, key)
         return results
 
-    def score(self, learners: PyTree, seed: int, num_episodes: int) -> np.ndarray:
+    def score(self, algorithm: Algorithm, learners: PyTree, seed: int, num_episodes: int) -> np.ndarray:
         """Solve rate of the greedy policy of each learner on mazes of the size of training, float64 [S].
 
         Args:
+            algorithm: whose policy it is.
             learners: leaves [S, ...].
             seed: draws the mazes, apart from the suite that runs are reported by: what is selected by some
                 mazes looks better in these than it is. Of 9 x 9 with one goal, some 450 are held out in all.
@@ -182,8 +183,8 @@ class Worlds(NamedTuple):
         """
         key = jax.random.fold_in(jax.random.key(0), EVALUATION)
         layouts = suite(self.env, self.env.size, 1.0, num_episodes, jax.random.key(seed))
-        solved = play_layouts(self.env, self.policy, learners, layouts, key).solved
-        return solved.mean(axis=1, dtype=np.float64)
+        solved = play_layouts(self.env, algorithm.policy, learners, layouts, key).solved
+        return np.asarray(solved).mean(axis=1, dtype=np.float64)
 
     @property
     def scored(self) -> tuple[str, ...]:
@@ -191,20 +192,20 @@ class Worlds(NamedTuple):
         return (f"size_{self.env.size}",)
 
     def _details(
-        self, learners: PyTree, episodes: Episodes, layouts: Layout, key: jax.Array
+        self, policy: Policy, learners: PyTree, episodes: Episodes, layouts: Layout, key: jax.Array
     ) -> dict[str, Any]:
         by_difficulty = {}
         for difficulty in DIFFICULTIES:
             easier = suite(self.env, self.env.size, difficulty, self.num_mazes)
-            played = play_layouts(self.env, self.policy, learners, easier, key)
+            played = play_layouts(self.env, policy, learners, easier, key)
             by_difficulty[f"{difficulty:g}"] = summarize_mazes(played, easier.shortest)
         return {
             "by_difficulty": by_difficulty,
             "by_path_length": by_path_length(episodes, np.asarray(layouts.shortest)),
-            "worst_mazes": self._worst(learners, layouts, key),
+            "worst_mazes": self._worst(policy, learners, layouts, key),
         }
 
-    def _worst(self, learners: PyTree, layouts: Layout, key: jax.Array) -> dict[str, Any]:
+    def _worst(self, policy: Policy, learners: PyTree, layouts: Layout, key: jax.Array) -> dict[str, Any]:
         """Solve rate of the worst mazes of each seed, from several starts each (conditional value at risk).
 
         The mazes are ranked by one half of their starts and judged by the other, so that bad luck in the
@@ -212,16 +213,16 @@ class Worlds(NamedTuple):
         """
         number = np.arange(len(layouts.shortest)).repeat(2 * STARTS_A_MAZE)
         many = with_random_starts(jax.tree.map(lambda leaf: np.asarray(leaf)[number], layouts))
-        solved = play_layouts(self.env, self.policy, learners, many, key).solved
-        half = solved.reshape(len(solved), -1, 2, STARTS_A_MAZE).mean(3)  # [S, mazes, halves]
+        solved = play_layouts(self.env, policy, learners, many, key).solved
+        half = np.asarray(solved).reshape(len(solved), -1, 2, STARTS_A_MAZE).mean(3)  # [S, mazes, halves]
         count = max(1, round(WORST_SHARE * half.shape[1]))
         worst = np.argsort(half[..., 0], axis=1, kind="stable")[:, :count]
         rates = np.take_along_axis(half[..., 1], worst, axis=1).mean(1)
         return {"share": WORST_SHARE, "solve_rate": float(rates.mean()), "per_seed": rates.tolist()}
 
-    def _named(self, learners: PyTree, key: jax.Array) -> dict[str, Any]:
+    def _named(self, policy: Policy, learners: PyTree, key: jax.Array) -> dict[str, Any]:
         layouts = named_layouts()
-        episodes = play_layouts(self.env, self.policy, learners, layouts, key)
+        episodes = play_layouts(self.env, policy, learners, layouts, key)
         results = {NAMED_SUITE: summarize_mazes(episodes, layouts.shortest)}
         for index, name in enumerate(NAMED):
             one = jax.tree.map(lambda leaf, at=index: leaf[:, at : at + 1], episodes)
@@ -243,7 +244,8 @@ def with_random_starts(layouts: Layout) -> Layout:
     flat = np.where(distance > 0, noise, -1.0).reshape(len(distance), -1).argmax(1)
     start = np.stack(np.unravel_index(flat, distance.shape[1:]), axis=1).astype(np.int32)
     shortest = distance.reshape(len(distance), -1)[np.arange(len(flat)), flat].astype(np.int32)
-    return dataclasses.replace(layouts, start=start, shortest=shortest)
+    chosen: dict[str, Any] = {"start": start, "shortest": shortest}
+    return dataclasses.replace(layouts, **chosen)
 
 
 def by_path_length(episodes: Episodes, shortest: np.ndarray) -> list[dict[str, Any]]:

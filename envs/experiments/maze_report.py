@@ -7,16 +7,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from maze_world import NAMED_SUITE, SUITE_SIZES, Worlds, evaluation_env, suite
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from envs.drawing import save_gif, save_png
+from envs.experiments.maze import NAMED_SUITE, SUITE_SIZES, Policy, Worlds, evaluation_env, suite
 from envs.maze.film import contact_sheet, record, render_episodes
 from purerl.host import printing
-from purerl.types import PyTree, TrainState
+from purerl.types import Algorithm, PyTree, TrainState
 
 NUM_FILMED = 8
 NUM_EACH = 6
@@ -25,12 +25,17 @@ FRAMES_A_SECOND = 8
 
 
 def report(
-    worlds: Worlds, run_dir: Path, state: TrainState, summary: dict[str, Any], console: Console
+    worlds: Worlds,
+    algorithm: Algorithm,
+    run_dir: Path,
+    state: TrainState,
+    summary: dict[str, Any],
+    console: Console,
 ) -> None:
     """Writes `episode.gif` and `level_sheet.png` of the first seed, and prints the table of results."""
     first = jax.tree.map(lambda leaf: leaf[0], state)
     learner = jax.tree.map(np.asarray, first.learner)
-    film(worlds, learner, run_dir / "episode.gif")
+    film(worlds, algorithm.policy, learner, run_dir / "episode.gif")
     save_png(run_dir / "level_sheet.png", level_sheet(first.curriculum))
     printing.say(console, "Greedy policy in mazes that no training draws")
     console.print(results_table(summary["eval"]))
@@ -38,14 +43,14 @@ def report(
     printing.say(console, note, style="italic")
 
 
-def film(worlds: Worlds, learner: PyTree, path: Path) -> None:
+def film(worlds: Worlds, policy: Policy, learner: PyTree, path: Path) -> None:
     """Greedy episodes in held-out mazes side by side, a shortest path ghosted in each."""
     env, params = evaluation_env(worlds.env, worlds.env.size)
     layouts = suite(env, env.size, 1.0, worlds.num_mazes)
     # Long ways are the ones worth seeing.
     longest = np.argsort(-np.asarray(layouts.shortest), kind="stable")[: 4 * NUM_FILMED : 4]
     layouts = jax.tree.map(lambda leaf: jnp.asarray(leaf)[longest], layouts)
-    act = lambda observation, key: worlds.policy(learner, observation, key, True)  # noqa: E731
+    act = lambda observation, key: policy(learner, observation, key, True)  # noqa: E731
     play = jax.jit(partial(record, env, act=act, num_steps=int(params.max_steps_in_episode)))
     states = play(params=params, layouts=layouts, key=jax.random.key(0))
     save_gif(path, render_episodes(states, params), FRAMES_A_SECOND)
@@ -77,13 +82,9 @@ def results_table(results: dict[str, dict[str, Any]]) -> Table:
     rows = [name for name in (*suites, NAMED_SUITE) if name in results]
     rows += [name for name in results if name not in rows]
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
-    for name, justify in (
-        ("suite", "left"),
-        ("solved", "right"),
-        ("optimality", "right"),
-        ("mazes", "right"),
-    ):
-        table.add_column(name, justify=justify, no_wrap=True)
+    table.add_column("suite", no_wrap=True)
+    for name in ("solved", "optimality", "mazes"):
+        table.add_column(name, justify="right", no_wrap=True)
     for name in rows:
         cell = results[name]
         is_suite = name in suites or name == NAMED_SUITE

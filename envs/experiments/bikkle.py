@@ -1,9 +1,9 @@
-"""What the Bikkle experiments share: the arena from the command line, its evaluation and its report."""
+"""Experiments in the Bikkle arena: the arena from the command line, its evaluation and its report."""
 
 import dataclasses
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +21,12 @@ from purerl import ranges
 from purerl.ranges import Count, CountOrZero, NotNegative, Number, Positive, Range, Share
 from purerl.rollout.evaluate import Greedy, evaluate, summarize
 from purerl.spaces import fit_action
-from purerl.types import PyTree, TrainState
+from purerl.types import Algorithm, PyTree, TrainState
 from purerl.view.scoring import cell_scores
 
 ProtocolName = Literal["mixture", "record", "continuing_4", "continuing_16", "first_touch_4"]
+EVALUATION = 0x6576616C
+"""Folded into the key of a run, it gives the key of its evaluation."""
 EVALUATED = ("record", "continuing_4", "continuing_16", "first_touch_4")
 
 Policy = Any
@@ -99,67 +101,79 @@ def make_arena(protocol: ProtocolName, options: ArenaOptions, gamma: float) -> t
     return env, params
 
 
-def evaluate_protocols(
-    policy: Policy, action: str, num_episodes: int, learners: PyTree, seed: int
-) -> dict[str, dict[str, Any]]:
-    """Protocol -> gaze -> statistics of the greedy policy; every cell meets episodes of its own.
+class Arena(NamedTuple):
+    """Evaluation on every protocol of the plain arena.
 
-    Args:
-        policy: an algorithm's policy.
-        action: the arena's kind of action.
+    Attributes:
+        action: the kind of action.
         num_episodes: for each seed, protocol and gaze.
-        learners: leaves [S, ...].
-        seed: of the evaluation episodes, which training never draws.
     """
-    results: dict[str, dict[str, Any]] = {}
-    for slots in sorted({_slots(name) for name in EVALUATED}):
-        names = [name for name in EVALUATED if _slots(name) == slots]
-        cells = [(name, gaze) for name in names for gaze in GAZES]
-        params = [protocol_params(name, gaze) for name, gaze in cells]
-        params = jax.tree.map(
-            lambda *leaves: np.stack(leaves), *params, is_leaf=lambda x: isinstance(x, tuple)
-        )
-        key = jax.random.fold_in(jax.random.key(seed), EVALUATION)
-        episodes = evaluate(Bikkle(slots, action), params, Greedy(policy), learners, key, num_episodes, 200)
-        for row, (name, gaze) in enumerate(cells):
-            results.setdefault(name, {})[gaze] = summarize(episodes.episode_return[:, row])
-    return {name: results[name] for name in EVALUATED}
 
+    action: str
+    num_episodes: int
 
-EVALUATION = 0x6576616C
-"""Folded into the key of a run, it gives the key of its evaluation."""
+    def evaluate(self, algorithm: Algorithm, learners: PyTree, seed: int) -> dict[str, dict[str, Any]]:
+        """Protocol -> gaze -> statistics of the greedy policy; every cell meets episodes of its own.
+
+        Args:
+            algorithm: whose policy it is.
+            learners: leaves [S, ...].
+            seed: of the evaluation episodes, which training never draws.
+        """
+        return self._play(algorithm, learners, seed, self.num_episodes)
+
+    def score(
+        self, algorithm: Algorithm, learners: PyTree, seed: int, num_episodes: int
+    ) -> np.ndarray | None:
+        """Mean return of the greedy policy of each learner over all protocols and gazes, float64 [S].
+
+        Args:
+            algorithm: whose policy it is.
+            learners: leaves [S, ...].
+            seed: of the evaluation episodes.
+            num_episodes: in all, shared equally and rounded up.
+        """
+        each = -(-num_episodes // (len(EVALUATED) * len(GAZES)))
+        return cell_scores(self._play(algorithm, learners, seed, each))
+
+    def _play(
+        self, algorithm: Algorithm, learners: PyTree, seed: int, num_episodes: int
+    ) -> dict[str, dict[str, Any]]:
+        results: dict[str, dict[str, Any]] = {}
+        for slots in sorted({_slots(name) for name in EVALUATED}):
+            names = [name for name in EVALUATED if _slots(name) == slots]
+            cells = [(name, gaze) for name in names for gaze in GAZES]
+            params = [protocol_params(name, gaze) for name, gaze in cells]
+            params = jax.tree.map(
+                lambda *leaves: np.stack(leaves), *params, is_leaf=lambda x: isinstance(x, tuple)
+            )
+            key = jax.random.fold_in(jax.random.key(seed), EVALUATION)
+            greedy: Any = Greedy(algorithm.policy)
+            env = Bikkle(slots, self.action)
+            episodes = evaluate(env, params, greedy, learners, key, num_episodes, 200)
+            for row, (name, gaze) in enumerate(cells):
+                results.setdefault(name, {})[gaze] = summarize(np.asarray(episodes.episode_return[:, row]))
+        return {name: results[name] for name in EVALUATED}
+
+    def report(
+        self,
+        algorithm: Algorithm,
+        run_dir: Path,
+        state: TrainState,
+        summary: dict[str, Any],
+        console: Console,
+    ) -> None:
+        """Draws an episode of the first seed as `episode.gif`, and prints the table of results."""
+        learner = jax.tree.map(lambda leaf: np.asarray(leaf)[0], state.learner)
+        env, params = Bikkle(4, self.action), protocol_params("continuing_4", "target")
+        play = jax.jit(partial(record_episode, env, algorithm.policy))
+        states, rewards = jax.device_get(play(params, learner, jax.random.key(7)))
+        save_gif(run_dir / "episode.gif", render_episode(states, rewards))
+        console.print(results_table(summary["eval"]))
 
 
 def _slots(name: str) -> int:
     return max(4, PROTOCOLS[name].max_pellets)
-
-
-def score_protocols(
-    policy: Policy, action: str, learners: PyTree, seed: int, num_episodes: int
-) -> np.ndarray | None:
-    """Mean return of the greedy policy of each learner over all protocols and gazes, float64 [S].
-
-    Args:
-        policy: an algorithm's policy.
-        action: the arena's kind of action.
-        learners: leaves [S, ...].
-        seed: of the evaluation episodes.
-        num_episodes: in all, shared equally and rounded up.
-    """
-    each = -(-num_episodes // (len(EVALUATED) * len(GAZES)))
-    return cell_scores(evaluate_protocols(policy, action, each, learners, seed))
-
-
-def report(
-    policy: Policy, action: str, run_dir: Path, state: TrainState, summary: dict[str, Any], console: Console
-) -> None:
-    """Draws an episode of the first seed as `episode.gif`, and prints the table of results."""
-    learner = jax.tree.map(lambda leaf: np.asarray(leaf)[0], state.learner)
-    env, params = Bikkle(4, action), protocol_params("continuing_4", "target")
-    states, rewards = jax.jit(partial(record_episode, env, policy))(params, learner, jax.random.key(7))
-    states, rewards = jax.device_get((states, rewards))
-    save_gif(run_dir / "episode.gif", render_episode(states, rewards))
-    console.print(results_table(summary["eval"]))
 
 
 def record_episode(env: Bikkle, policy: Policy, params: BikkleParams, learner: PyTree, key: jax.Array) -> Any:
