@@ -33,7 +33,7 @@ from purerl.host.errors import TrainingError, UserError
 from purerl.ranges import NotNegative
 from purerl.run import arguments, cli
 
-TOOLS = ("__main__", "beside", "neighbors", "rows", "comparison", "operations")
+TOOLS = ("__main__", "beside", "neighbors", "rows", "comparison", "operations", "reading")
 RESULTS = ROOT / "benchmarks" / "results"
 GPU = (
     "roofline",

@@ -15,7 +15,12 @@ by_name = pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 # What each must reach, and in how many steps. Line: 10 of the 11 places are 1 to 5 steps away from the goal,
 # and it is 2 from itself: 32 / 11 = 2.91 on average, so the best mean return is 1 - 0.05 * 1.91 = 0.90; at
 # random, 20 steps of the chain give 0.07. CartPole: at random a pole falls after 22 steps.
-LEARNED = {"own_environment": (60_000, 0.85), "own_network": (40_000, 60.0)}
+LEARNED = {
+    "own_environment": (60_000, 0.85),
+    "own_network": (40_000, 60.0),
+    "own_loss": (40_000, 60.0),
+    "own_algorithm": (40_000, 60.0),
+}
 
 
 def load(file):

@@ -34,7 +34,6 @@ from purerl.run.experiment import RunOptions
 
 ROOT = Path(__file__).parent.parent
 OPTIONS = re.compile(r"[A-Z]\w*(Config|Options|Params)|Config|Options|Request|Run|Compare")
-UNMARKED = ("PPOConfig", "DQNConfig", "PQNConfig", "SACConfig")
 ENV = StatelessCartPole()
 PARAMS = ENV.default_params
 
@@ -49,7 +48,7 @@ def found():
                 is_dataclass = isinstance(node, ast.ClassDef) and any(
                     "dataclass" in ast.unparse(decorator) for decorator in node.decorator_list
                 )
-                if is_dataclass and OPTIONS.fullmatch(node.name) and node.name not in UNMARKED:
+                if is_dataclass and OPTIONS.fullmatch(node.name):
                     yield module, node.name
 
 

@@ -27,7 +27,7 @@ from purerl.algorithms.skeleton import static
 from purerl.functional.losses import return_metrics
 from purerl.functional.metrics import Packed, as_means
 from purerl.functional.returns import bootstrap
-from purerl.ranges import Count
+from purerl.ranges import Count, Number
 from purerl.types import Algorithm, AxisName, Curriculum, PyTree
 
 
@@ -37,9 +37,9 @@ class C51Config(ValueConfig):
 
     num_atoms: Count = static(default=51)
     """Values of the return whose probabilities are learned."""
-    value_min: float = -10.0
+    value_min: Number = -10.0
     """The least of them; a smaller return counts as this."""
-    value_max: float = 10.0
+    value_max: Number = 10.0
     """The largest of them; a larger return counts as this."""
 
 
@@ -194,7 +194,7 @@ def make_c51(
     Raises:
         ValueError: one line, where the head is a dueling one.
     """
-    if network.config.dueling:
+    if network.dueling:
         raise ValueError("a dueling head adds a value and not a distribution; switch dueling off, or use DQN")
 
     def learn(network, learner, given, config):

@@ -35,7 +35,7 @@ from purerl.functional.collectives import mean_across
 from purerl.functional.losses import return_metrics
 from purerl.functional.metrics import Packed, as_mean, as_means
 from purerl.functional.returns import bootstrap
-from purerl.ranges import Count, NotNegative, Positive, PositiveShare, Share, Unlimited
+from purerl.ranges import Count, NotNegative, Number, Positive, PositiveShare, Share, Unlimited
 from purerl.replay import Sample
 from purerl.types import Algorithm, AxisName, Curriculum, Metrics, PyTree
 
@@ -57,7 +57,7 @@ class SACConfig(OffPolicyConfig):
     """Step size of Adam for the logarithm of the temperature; 0 keeps the temperature as it is."""
     initial_temperature: Positive = 1.0
     """Weight of the entropy at the start."""
-    entropy_per_dimension: float = -1.0
+    entropy_per_dimension: Number = -1.0
     """Entropy that the temperature aims at, in nats for each dimension of an action within [-1, 1]."""
     entropy_share: Share = 0.5
     """The same where actions are discrete, as a share of the entropy of a uniform choice."""

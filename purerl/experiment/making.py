@@ -13,7 +13,8 @@ from purerl.algorithms import Registered, of_config
 from purerl.compile.program import LEAST_ENVS, Program, build_program, usable_devices
 from purerl.compile.runtime import available_memory
 from purerl.contracts import check_environment
-from purerl.curriculum import CurriculumOptions, check_curriculum, make_curriculum
+from purerl.curriculum import CurriculumOptions, make_curriculum
+from purerl.curriculum.options import check_pool
 from purerl.experiment.evaluation import World
 from purerl.networks.families import FAMILIES
 from purerl.replay import check_fits
@@ -109,7 +110,7 @@ def _trained(
     algorithm.check(config, 1)
     num_devices = devices_for(entry, algorithm, config, max_devices)
     if isinstance(curriculum, CurriculumOptions) and levels is not None:
-        check_curriculum(curriculum, levels, pool_size(config.num_levels, config.num_envs, num_devices))
+        check_pool(curriculum, pool_size(config.num_levels, config.num_envs, num_devices))
     announcement = _replay_in_words(algorithm, config, num_seeds)
     return {
         "algorithm": algorithm,

@@ -10,6 +10,7 @@ import pytest
 from envs.bikkle import Bikkle
 from envs.memory import RepeatFirst
 from envs.memory.repeat import RepeatParams
+from purerl.algorithms.on_policy_parts import check_on_policy
 from purerl.algorithms.ppo import PPOConfig, make_ppo
 from purerl.compile.program import train
 from purerl.networks import MemoryConfig, NetworkConfig, make_memory_actor_critic
@@ -130,4 +131,4 @@ def test_a_memory_learns_what_its_twin_without_cannot():
 
 def test_minibatches_of_segments_need_whole_environments():
     with pytest.raises(ValueError, match="num_envs = 16 is not divisible by num_minibatches = 32"):
-        check_ppo(CONFIG.replace(num_minibatches=32), whole_segments=True)
+        check_on_policy(CONFIG.replace(num_minibatches=32), 1, whole_segments=True)

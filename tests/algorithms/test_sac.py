@@ -5,6 +5,7 @@ from functools import cache, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from learners import CUES
 from probes import ActionFollowsCue, ContinuousTarget
 
 from purerl import spaces
@@ -58,9 +59,9 @@ def network_of(env):
     return make_soft_actor_critic(env, env.default_params, "mlp", NETWORK)
 
 
-def learned(env, params=None, **changes):
-    """Trained learners of three seeds, and the metrics."""
-    config = CONFIG.replace(env_params=params or env.default_params, **changes)
+def learned(env, **changes):
+    """The metrics of three seeds that were trained."""
+    config = CONFIG.replace(env_params=env.default_params, **changes)
     return trainer(env)(SEEDS, jax.tree.map(jnp.asarray, config))
 
 
@@ -72,7 +73,7 @@ def last(metric):
 def test_the_temperature_of_a_continuous_bandit_converges():
     # The best policy for -a^2 is proportional to exp(-a^2 / alpha): a Gaussian of variance alpha / 2. Its
     # entropy, log(2 pi e sigma^2) / 2, is 0 where sigma^2 = 1 / (2 pi e) = 0.0585, so alpha = 0.117.
-    _, metrics = learned(Choice(), Rules(price=1.0), entropy_per_dimension=0.0)
+    metrics = learned(Bandit(), entropy_per_dimension=0.0)
     np.testing.assert_allclose(last(metrics["entropy"]), 0.0, atol=0.1)
     np.testing.assert_allclose(last(metrics["temperature"]), 1.0 / (jnp.pi * jnp.e), rtol=0.25)
 
@@ -83,7 +84,7 @@ TWO = ActionFollowsCue(num_actions=2)
 def test_the_temperature_of_a_discrete_bandit_converges():
     # Rewards 1 and -1: p / (1 - p) = exp(2 / alpha). Half of the greatest entropy, log(2) / 2, is that of
     # p = 0.890, so alpha = 2 / log(0.890 / 0.110) = 0.957.
-    _, metrics = learned(TWO, initial_temperature=0.5, entropy_share=0.5)
+    metrics = learned(TWO, initial_temperature=0.5, entropy_share=0.5)
     np.testing.assert_allclose(last(metrics["entropy"]), 0.5 * jnp.log(2.0), atol=0.05)
     np.testing.assert_allclose(last(metrics["temperature"]), 0.957, rtol=0.15)
 
@@ -133,7 +134,7 @@ def test_targets_losses_and_gradients_as_worked_by_hand():
 
 
 def test_the_target_network_goes_its_share_of_the_way():
-    network, config = network_of(Choice()), CONFIG.replace(num_gradient_steps=1, target_rate=0.25)
+    network, config = network_of(Bandit()), CONFIG.replace(num_gradient_steps=1, target_rate=0.25)
     samples = Sample(
         observation=CUES, action=jnp.zeros((2, 1)), reward=jnp.ones(2), discount=jnp.zeros(2), successor=CUES
     )
