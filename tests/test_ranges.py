@@ -13,15 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tyro
-from bikkle_arena import ArenaOptions, make_arena
-from maze_world import make_world
-from ppo_memory import _READ_BY, wrap
 from ranges_beyond import beyond
 
 from envs.bikkle import Bikkle, BikkleParams
+from envs.experiments.bikkle import ArenaOptions, make_arena
+from envs.experiments.maze import make_world
 from envs.maze import Maze, maze_levels
 from envs.memory import MemoryChain, RepeatPrevious, StatelessCartPole
 from envs.wrappers import HiddenDynamics, Occlusion, Retry
+from envs.wrappers.options import READ_BY, wrap
 from purerl import ranges
 from purerl.curriculum import make_curriculum
 from purerl.host import limits
@@ -97,7 +97,7 @@ def refuse(options, name):
 
 
 def wrapper_of(name):
-    return next(wrapper for wrapper, names in _READ_BY.items() if name in names)
+    return next(wrapper for wrapper, names in READ_BY.items() if name in names)
 
 
 def holds_numbers(hint):
