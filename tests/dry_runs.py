@@ -83,7 +83,8 @@ def lowered_for_cuda(build, monkeypatch, total_steps, evaluates=True, traced_for
 def assert_of_cuda(programs):
     """What these programs call by name is known to CUDA."""
     named = set().union(*map(custom_calls, programs))
-    assert {name for name in named if not name.startswith(OF_CUDA)} == set()
+    unknown = sorted(name for name in named if not name.startswith(OF_CUDA))
+    assert not unknown, f"CUDA does not know {unknown}"
 
 
 def custom_calls(text):

@@ -4,9 +4,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from envs.wrappers.hidden_dynamics import HiddenDynamics
+from envs.wrappers.hidden_dynamics import Gain, HiddenDynamics
 from envs.wrappers.occlusion import Occlusion
-from envs.wrappers.retry import Retry
+from envs.wrappers.retry import Retry, Ways
+from purerl.ranges import Count, CountOrZero, Number, Share
 
 WrapperName = Literal["none", "occlusion", "dynamics", "retry"]
 
@@ -15,17 +16,17 @@ WrapperName = Literal["none", "occlusion", "dynamics", "retry"]
 class HistoryOptions:
     """What the wrappers take away."""
 
-    share: float = 0.5
+    share: Share = 0.5
     """Share of steps in which the observation, or each token, is not seen (occlusion)."""
-    length: int = 5
+    length: Count = 5
     """Steps for which it stays unseen (occlusion)."""
-    max_rotation: float = 1.5708
+    max_rotation: Number = 1.5708
     """Largest angle, in radians, by which actions are turned (dynamics)."""
-    max_gain: float = 1.5
+    max_gain: Gain = 1.5
     """Largest factor by which actions are scaled or divided (dynamics)."""
-    max_delay: int = 2
+    max_delay: CountOrZero = 2
     """Most steps by which actions are late (dynamics)."""
-    num_ways: int = 4
+    num_ways: Ways = 4
     """Ways to try, of which one works (retry)."""
 
 

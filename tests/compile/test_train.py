@@ -52,17 +52,6 @@ def test_a_run_is_rounded_up_to_whole_chunks():
     assert state.num_updates == 12
 
 
-@pytest.mark.parametrize("num_devices", [1, 2])
-def test_a_seed_alone_equals_the_same_seed_among_others(num_devices):
-    if len(jax.local_devices()) < num_devices:
-        pytest.skip("one device only")
-    _, alone, _ = run(seed=2, num_devices=num_devices)
-    _, together, _ = run(seed=0, num_seeds=4, num_devices=num_devices)
-    # Up to rounding, compiled as tests are; `sharded_runs` compares bits of programs as they ship.
-    close = lambda a, b: np.testing.assert_allclose(a[0], b[2], rtol=1e-5, atol=1e-6)  # noqa: E731
-    jax.tree.map(close, alone, together)
-
-
 def test_looping_over_seeds_and_mapping_over_them_draw_the_same():
     _, looped, _ = run(num_seeds=3, width=1)
     _, mapped, _ = run(num_seeds=3, width=3)
@@ -125,7 +114,7 @@ def test_a_vmapped_scan_does_not_hang_on_a_fresh_process():
         "assert 'xla_cpu_enable_fast_math=false' in os.environ['XLA_FLAGS']"
     )
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_cpu_enable_fast_math=false",
+        "XLA_FLAGS": "--xla_cpu_enable_fast_math=false --xla_backend_optimization_level=0",
         "PYTHONPATH": os.path.dirname(os.path.dirname(__file__)),
     }
     subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=120)

@@ -30,15 +30,15 @@ def command(module, *options):
     return stop.value.code
 
 
-def leaves(run_dir):
-    """Every array of the newest checkpoint."""
-    config = directory.read_config(run_dir, dqn.Config, "--resume")
+def leaves(*run_dirs):
+    """Every array of the newest checkpoint of each run; they have one configuration."""
+    config = directory.read_config(run_dirs[0], dqn.Config, "--resume")
     experiment = dqn.build(config)
-    program = experiment.build_program(
+    shape = experiment.build_program(
         seed=config.seed, num_seeds=config.num_seeds, total_steps=config.total_steps, num_devices=1
-    )
-    newest = checkpoint.latest(run_dir / directory.CHECKPOINTS, pytest.fail)
-    return jax.tree.leaves(checkpoint.snapshot(checkpoint.restore(newest, program.state_shape)))
+    ).state_shape
+    newest = [checkpoint.latest(run_dir / directory.CHECKPOINTS, pytest.fail) for run_dir in run_dirs]
+    return [jax.tree.leaves(checkpoint.snapshot(checkpoint.restore(saved, shape))) for saved in newest]
 
 
 def test_a_crash_in_mid_replay_changes_nothing(tmp_path, capsys):
@@ -58,7 +58,7 @@ def test_a_crash_in_mid_replay_changes_nothing(tmp_path, capsys):
     for path in saved[len(saved) // 2 :]:
         shutil.rmtree(path)
     assert command(dqn, "--resume", cut) == 0
-    one, other = (leaves(path) for path in (whole, cut))
+    one, other = leaves(whole, cut)
     assert len(one) == len(other) > 20
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)

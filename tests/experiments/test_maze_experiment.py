@@ -57,25 +57,25 @@ def test_a_crash_changes_nothing_with_level_replay_in_the_state(tmp_path):
     for path in saved[3:]:
         shutil.rmtree(path)
     assert command("--resume", cut) == 0
-    one, other = (leaves(path) for path in (whole, cut))
+    one, other = leaves(whole, cut)
     assert len(one) == len(other) > 40
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b)
     assert (whole / directory.METRICS_FILE).read_bytes() == (cut / directory.METRICS_FILE).read_bytes()
 
 
-def leaves(run_dir):
-    """Every array of the newest checkpoint."""
-    config = directory.read_config(run_dir, ppo_maze.Config, "--resume")
+def leaves(*run_dirs):
+    """Every array of the newest checkpoint of each run; they have one configuration."""
+    config = directory.read_config(run_dirs[0], ppo_maze.Config, "--resume")
     experiment = ppo_maze.build(config)
-    program = experiment.build_program(
+    shape = experiment.build_program(
         seed=config.seed,
         num_seeds=config.num_seeds,
         total_steps=config.total_steps,
         num_devices=experiment.num_devices,
-    )
-    newest = checkpoint.latest(run_dir / directory.CHECKPOINTS, pytest.fail)
-    return jax.tree.leaves(checkpoint.snapshot(checkpoint.restore(newest, program.state_shape)))
+    ).state_shape
+    newest = [checkpoint.latest(run_dir / directory.CHECKPOINTS, pytest.fail) for run_dir in run_dirs]
+    return [jax.tree.leaves(checkpoint.snapshot(checkpoint.restore(saved, shape))) for saved in newest]
 
 
 @pytest.mark.parametrize(

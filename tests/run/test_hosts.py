@@ -53,7 +53,7 @@ def start(run_dir, devices, **variables):
         os.environ
         | variables
         | {
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}",
             "JAX_PLATFORMS": "cpu",
             "PYTHONPATH": str(ROOT),
         }
