@@ -65,7 +65,7 @@ def test_ppo_trains_on_any_environment_and_deals_its_seeds_out(tmp_path):
     [
         (sac, ["--env=Pendulum"], "there is no environment 'Pendulum'; try Pendulum-v1"),
         (sac, ["--sac.num-envs=0"], "--sac.num-envs is 0; it must be at least 1"),
-        (sac, ["--sac.warmup-steps=0"], "--sac.warmup-steps is 0; it must lie between"),
+        (sac, ["--sac.warmup-steps=200000"], "--sac.warmup-steps 200000 is more than the replay holds"),
         (ppo, ["--env=CartPole-v1", "--network=attention"], "needs observations made of tokens"),
         (sac_bikkle, ["--net.head-width=0"], "--net.head-width 0 leaves critics no layer"),
     ],
