@@ -15,7 +15,7 @@ from purerl.algorithms.ppo import PPOConfig
 from purerl.curriculum import CurriculumOptions
 from purerl.experiment import experiment
 from purerl.networks import NetworkConfig, SetNetworkName, make_actor_critic
-from purerl.ranges import Count
+from purerl.ranges import Count, Number
 from purerl.run import cli
 from purerl.run.experiment import Experiment, RunOptions, Steps
 
@@ -48,7 +48,7 @@ class Config(RunOptions):
     )
     env: ArenaOptions = field(default_factory=ArenaOptions)
     net: NetworkConfig = field(default_factory=lambda: NetworkConfig(initial_std=0.8))
-    success_return: float = 15.0
+    success_return: Number = 15.0
     """An episode is solved where its return reaches this; adaptive and learnability need it."""
     curriculum: CurriculumOptions = field(default_factory=CurriculumOptions)
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from envs.registry import make_environment, with_numbers
 from envs.wrappers.options import READ_BY, HistoryOptions, WrapperName, wrap
 from purerl.networks import MemoryName, NetworkName
-from purerl.ranges import Count
+from purerl.ranges import Count, Number
 from purerl.run.experiment import RunOptions, Steps
 
 
@@ -16,7 +16,7 @@ class HistoryRun(RunOptions):
 
     env: str = "RepeatPrevious"
     """Name of the environment."""
-    numbers: dict[str, float] = field(default_factory=dict)
+    numbers: dict[str, Number] = field(default_factory=dict)
     """Numbers of the environment in the place of its defaults: names and values by turns."""
     wrapper: WrapperName = "none"
     """What hides something of it."""
