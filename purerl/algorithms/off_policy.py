@@ -218,7 +218,7 @@ def check_off_policy(config: OffPolicyConfig, shards: int) -> None:
 
 def replay_of(config: Any) -> Replay:
     """The kind of replay that a configuration asks for."""
-    steps, frames = config.num_return_steps, getattr(config, "num_frames", 1)
+    steps, frames = config.num_return_steps, config.num_frames if hasattr(config, "num_frames") else 1
     if config.prioritized:
         return prioritized(steps, frames)
     return uniform(steps, frames, config.event_share, config.event_size)

@@ -101,8 +101,8 @@ def running_returns(
 
 
 def reward_to_go(
-    reward: jax.Array, ended: jax.Array, gamma: jax.Array | float
-) -> tuple[jax.Array, jax.Array]:
+    reward: Float[Array, "T E"], ended: Bool[Array, "T E"], gamma: Float[Array, ""] | float
+) -> tuple[Float[Array, "T E"], Bool[Array, "T E"]]:
     r"""Discounted sums of rewards up to the end of the episode, :math:`G_t = r_t + \gamma G_{t+1}`.
 
     Args:

@@ -239,7 +239,7 @@ def _chunks(
             texts=texts,
         ),
         recording=partial(_recording, training, plan, chunks_done),
-        failed=failed_seeds(run_dir / directory.METRICS_FILE, chunks_done, plan.seeds),
+        failed=partial(failed_seeds, run_dir / directory.METRICS_FILE, chunks_done, plan.seeds),
         keep_going_on_nan=True,
         revives=True,
         name_row=lambda member: f"member {member}",

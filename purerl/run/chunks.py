@@ -53,7 +53,7 @@ class Chunks(NamedTuple):
         options: how often to save, and how many checkpoints stay.
         checkpoints: how the state is kept.
         recording: opens files, services and display; within it, what it gives takes each report.
-        failed: rows that an earlier session has left behind.
+        failed: `() -> rows` that an earlier session has left behind; asked when the files are open, and cut.
         keep_going_on_nan: train the healthy rows to the end.
         revives: whether a row that failed may be finite again, because it has copied another one.
         name_row: `(position) -> str`: how a row is called in messages.
@@ -69,7 +69,7 @@ class Chunks(NamedTuple):
     options: RunOptions
     checkpoints: Checkpoints
     recording: Callable[[], AbstractContextManager[Callable[[Report], None]]]
-    failed: tuple[int, ...]
+    failed: Callable[[], tuple[int, ...]]
     keep_going_on_nan: bool
     name_row: Callable[[int], str]
     console: Console
@@ -119,7 +119,7 @@ def train_chunks(chunks: Chunks, state: Any) -> Any:
                 chunks_done=chunks.chunks_done,
                 num_chunks=chunks.num_chunks,
                 save_every=chunks.save_every,
-                failed=chunks.failed,
+                failed=chunks.failed(),
                 keep_going_on_nan=chunks.keep_going_on_nan,
                 revives=chunks.revives,
             )

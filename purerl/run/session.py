@@ -134,7 +134,7 @@ def _train(
         options=options,
         checkpoints=_checkpoints(session, program),
         recording=partial(_recording, session, plan, chunks_done, check_ours),
-        failed=failed_seeds(metrics, chunks_done, plan.seeds),
+        failed=partial(failed_seeds, metrics, chunks_done, plan.seeds),
         keep_going_on_nan=options.keep_going_on_nan,
         name_row=lambda position: f"seed {plan.seeds[position]}",
         console=session.console,

@@ -138,7 +138,7 @@ def _chunks(group: Group, program: Program, chunks_done: int) -> Chunks:
             texts=partial(_texts, group),
         ),
         recording=partial(_recording, group, program, chunks_done),
-        failed=_failed(group, chunks_done),
+        failed=partial(_failed, group, chunks_done),
         keep_going_on_nan=True,
         name_row=lambda row: f"row {row}",
         console=group.console,

@@ -118,7 +118,7 @@ def test_groups_teach_the_right_action_without_a_critic():
     before = jax.vmap(lambda key: algorithm.init(key, config))(keys).learner.params["params"]
     for name in ("critic_encoder", "critic_out"):
         jax.tree.map(np.testing.assert_array_equal, state.learner.params["params"][name], before[name])
-    assert "explained_variance" not in metrics.names and "return_variance" in metrics.names
+    assert "explained_variance" not in metrics and "return_variance" in metrics
 
 
 def test_no_key_is_used_twice_where_groups_begin():

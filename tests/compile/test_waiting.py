@@ -84,7 +84,7 @@ def main():
 def test_an_environment_that_solves_equations_trains_on_one_device_and_ends():
     environment = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
+        "PYTHONPATH": os.pathsep.join(map(str, [TESTS.parent, TESTS, TESTS / "compile"])),
     }
     command = [sys.executable, "-c", "import test_waiting; test_waiting.main()"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)

@@ -88,10 +88,6 @@ def leaves(*run_dirs):
         (["--env.observation=patch", "--network=recurrent"], "recurrent"),
         (["--curriculum.name=plr", "--curriculum.candidate-share=0"], "leaves 0 of"),
         (["--curriculum.name=plr", "--curriculum.score=learnability"], "episodes_per_score"),
-        (
-            ["--curriculum.name=plr", "--ppo.group-size=4"],
-            "PPO with --ppo.group-size 4 has no values of states",
-        ),
         (["--env.novelty=0.9"], "try novelty = 0.5"),
         (["--curriculum.name=lottery"], "--curriculum.name takes"),
         (["--eval-mazes=0"], "--eval-mazes is 0; it must be at least 1"),
