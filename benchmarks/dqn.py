@@ -26,7 +26,7 @@ PUREJAXRL = DQNConfig(
     num_envs=10,
     num_gradient_steps=1,
     batch_size=128,
-    capacity=10_000,
+    buffer_size=10_000,
     warmup_steps=10_000,
     double=False,
     learning_rate=2.5e-4,
@@ -38,7 +38,7 @@ REJAX = DQNConfig(
     num_envs=10,
     num_gradient_steps=5,
     batch_size=100,
-    capacity=50_000,
+    buffer_size=50_000,
     warmup_steps=5_000,
     learning_rate=1e-3,
     target_every=100,
@@ -105,7 +105,7 @@ def capacity() -> list[Row]:
     """Time of training with a replay of 10^6 over that with one of 10^4."""
     command = "python -m benchmarks.dqn --only capacity"
     programs = {
-        str(size): compiled(PUREJAXRL.replace(capacity=size), QNetworkConfig(), 200_000)
+        str(size): compiled(PUREJAXRL.replace(buffer_size=size), QNetworkConfig(), 200_000)
         for size in (10_000, 1_000_000)
     }
     seconds = seconds_by_turns({name: stepper(program) for name, program in programs.items()}, 5)

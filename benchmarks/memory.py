@@ -142,9 +142,9 @@ def stepping() -> list[Row]:
             MemoryConfig(width=64, num_layers=2, length=length),
         )
         observation = jnp.zeros((num_envs, *env.observation_space(env.default_params).shape))
-        begins = jnp.zeros(num_envs, bool)
+        is_first = jnp.zeros(num_envs, bool)
         carry = network.initial_carry(num_envs)
-        inputs = (observation, begins)
+        inputs = (observation, is_first)
         params = network.init(jax.random.key(0), carry, *inputs, method="step")
 
         @jax.jit

@@ -25,7 +25,7 @@ KINDS: dict[str, Replay] = {
 }
 
 
-def compiled_loop(replay: Replay, capacity: int) -> tuple[Callable[..., Any], Any]:
+def compiled_loop(replay: Replay, buffer_size: int) -> tuple[Callable[..., Any], Any]:
     """A compiled loop that takes its state over, and a replay that is full."""
     observation = jax.ShapeDtypeStruct((4,), jnp.float32)
     flag = jax.ShapeDtypeStruct((), bool)
@@ -35,7 +35,7 @@ def compiled_loop(replay: Replay, capacity: int) -> tuple[Callable[..., Any], An
         reward=jax.ShapeDtypeStruct((), jnp.float32),
         terminated=flag,
         truncated=flag,
-        successor=observation,
+        next_observation=observation,
     )
 
     def experience(number):
@@ -45,7 +45,7 @@ def compiled_loop(replay: Replay, capacity: int) -> tuple[Callable[..., Any], An
             reward=jnp.where(number[:, 3] > 0.9, number[:, 0], 0.0),
             terminated=number[:, 1] > 0.99,
             truncated=number[:, 2] > 0.99,
-            successor=number,
+            next_observation=number,
         )
 
     def step(state, key):
@@ -54,33 +54,35 @@ def compiled_loop(replay: Replay, capacity: int) -> tuple[Callable[..., Any], An
         state = replay.add(state, experience(number))
         sample, index, weight = replay.sample(state, draw_key, BATCH, 0.99)
         state = replay.update(state, index, jnp.abs(sample.reward) + 0.1)
-        return state, (sample.observation + sample.successor).sum() + (sample.reward * weight).sum()
+        return state, (sample.observation + sample.next_observation).sum() + (sample.reward * weight).sum()
 
     def run(state, key):
         return jax.lax.scan(step, state, jax.random.split(key, NUM_STEPS))
 
     def fill():
         steps = experience(jax.random.uniform(jax.random.key(0), (NUM_ENVS, 4)))
-        state = replay.init(example, capacity, NUM_ENVS)
-        return jax.lax.fori_loop(0, capacity // NUM_ENVS, lambda _, state: replay.add(state, steps), state)
+        state = replay.init(example, buffer_size, NUM_ENVS)
+        return jax.lax.fori_loop(0, buffer_size // NUM_ENVS, lambda _, state: replay.add(state, steps), state)
 
     return jax.jit(run, donate_argnums=0), jax.jit(fill)()
 
 
 def scaling() -> list[Row]:
-    """Time of a step, and how it grows with the capacity."""
+    """Time of a step, and how it grows with the buffer_size."""
     command = "python -m benchmarks.replay --only scaling"
     rows = []
     for name, replay in KINDS.items():
-        loops = {capacity: compiled_loop(replay, capacity) for capacity in CAPACITIES}
-        seconds: dict[int, list[float]] = {capacity: [] for capacity in CAPACITIES}
+        loops = {buffer_size: compiled_loop(replay, buffer_size) for buffer_size in CAPACITIES}
+        seconds: dict[int, list[float]] = {buffer_size: [] for buffer_size in CAPACITIES}
         for number in range(8):
-            for capacity, (run, state) in loops.items():
+            for buffer_size, (run, state) in loops.items():
                 started = time.perf_counter()
                 after, _ = jax.block_until_ready(run(state, jax.random.key(number)))
-                seconds[capacity].append(time.perf_counter() - started)
-                loops[capacity] = run, after
-        small, large = ([1e6 * each / NUM_STEPS for each in seconds[capacity][1:]] for capacity in CAPACITIES)
+                seconds[buffer_size].append(time.perf_counter() - started)
+                loops[buffer_size] = run, after
+        small, large = (
+            [1e6 * each / NUM_STEPS for each in seconds[buffer_size][1:]] for buffer_size in CAPACITIES
+        )
         title = f"{name}, 10^6 rows"
         rows.append(Row.of(title, large, "us", median(small), command=command, lower_is_better=True))
     return rows

@@ -24,10 +24,10 @@ import sac
 
 SCRIPT, BIKKLE_SCRIPT = "experiments/sac.py", "experiments/sac_bikkle.py"
 ONE_BY_ONE = SACConfig(
-    num_envs=1, num_iterations=500, num_gradient_steps=1, batch_size=256, capacity=100_000, warmup_steps=500
+    num_envs=1, num_steps=500, num_gradient_steps=1, batch_size=256, buffer_size=100_000, warmup_steps=500
 )
 """One environment, one gradient step for each of its steps."""
-TWO_BY_TWO = ONE_BY_ONE.replace(num_envs=2, num_iterations=250, num_gradient_steps=2)
+TWO_BY_TWO = ONE_BY_ONE.replace(num_envs=2, num_steps=250, num_gradient_steps=2)
 """As many gradient steps for each environment step, over two devices."""
 REJAX_SETTINGS = {"num_envs": 1, "batch_size": 256, "buffer_size": 10_000, "fill_buffer": 500}
 """rejax's own sizes; its replay is smaller than ours, and the smaller it is, the faster."""

@@ -30,7 +30,7 @@ class Network(nn.Module):
     def initial_carry(self, batch):  # it remembers nothing
         return None
 
-    def step(self, carry, observation, begins):  # in the rollout
+    def step(self, carry, observation, is_first):  # in the rollout
         return carry, *self(observation)
 
     def next_value(self, carry, observation):  # what follows a step

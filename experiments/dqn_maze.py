@@ -56,10 +56,10 @@ class Config(RunOptions):
     dqn: DQNConfig = field(
         default_factory=lambda: DQNConfig(
             num_envs=512,
-            num_iterations=32,
+            num_steps=32,
             num_gradient_steps=2,
             batch_size=512,
-            capacity=50_000,
+            buffer_size=50_000,
             num_return_steps=5,
             num_levels=1024,
             warmup_steps=20_000,

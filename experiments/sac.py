@@ -36,12 +36,12 @@ class Config(RunOptions):
     sac: SACConfig = field(
         default_factory=lambda: SACConfig(
             num_envs=4,
-            num_iterations=100,
+            num_steps=100,
             num_gradient_steps=4,
             learning_rate=1e-3,
             final_learning_rate=3e-4,
             temperature_learning_rate=1e-3,
-            target_rate=0.01,
+            tau=0.01,
         )
     )
     net: SoftNetworkConfig = field(default_factory=lambda: SoftNetworkConfig(width=64, head_width=0))

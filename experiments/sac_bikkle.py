@@ -36,10 +36,10 @@ class Config(RunOptions):
     sac: SACConfig = field(
         default_factory=lambda: SACConfig(
             num_envs=64,
-            num_iterations=64,
+            num_steps=64,
             num_gradient_steps=4,
             batch_size=256,
-            capacity=500_000,
+            buffer_size=500_000,
             warmup_steps=10_000,
             num_return_steps=5,
             learning_rate=1e-3,
@@ -47,7 +47,7 @@ class Config(RunOptions):
             temperature_learning_rate=1e-3,
             initial_temperature=0.1,
             gamma=0.95,
-            target_rate=0.01,
+            tau=0.01,
         )
     )
     env: ArenaOptions = field(default_factory=ArenaOptions)

@@ -101,7 +101,7 @@ PROTOCOLS: dict[Kind, str] = {
 
 
 def _check_actor_critic(network: Any, observation: PyTree, space: ActionSpace) -> None:
-    name, begins = _name(network), jax.ShapeDtypeStruct((BATCH,), bool)
+    name, is_first = _name(network), jax.ShapeDtypeStruct((BATCH,), bool)
     carry = _trace(name, "initial_carry", lambda: network.initial_carry(BATCH))
     for path, leaf in jax.tree_util.tree_leaves_with_path(carry):
         if leaf.shape[:1] != (BATCH,):
@@ -110,10 +110,10 @@ def _check_actor_critic(network: Any, observation: PyTree, space: ActionSpace) -
                 f"axis has to be the batch of {BATCH}"
             )
     init = partial(network.init, method="step")
-    variables = _trace(name, "init of step", init, jax.random.key(0), carry, observation, begins)
+    variables = _trace(name, "init of step", init, jax.random.key(0), carry, observation, is_first)
     step = partial(network.apply, method="step")
-    _judges(name, "step", 3, step, space, (BATCH,), variables, carry, observation, begins)
-    after = jax.eval_shape(lambda *inputs: step(*inputs)[0], variables, carry, observation, begins)
+    _judges(name, "step", 3, step, space, (BATCH,), variables, carry, observation, is_first)
+    after = jax.eval_shape(lambda *inputs: step(*inputs)[0], variables, carry, observation, is_first)
     _check_same(name, "carry", carry, after, "step", "initial_carry")
     value = partial(network.apply, method="next_value")
     _check_values(
@@ -122,8 +122,8 @@ def _check_actor_critic(network: Any, observation: PyTree, space: ActionSpace) -
     if not jax.tree.leaves(carry):
         _judges(name, "a call", 2, network.apply, space, (BATCH,), variables, observation)
         return
-    segment, begins = _batched(observation, STEPS), jax.ShapeDtypeStruct((STEPS, BATCH), bool)
-    inputs = (variables, segment, carry, begins)
+    segment, is_first = _batched(observation, STEPS), jax.ShapeDtypeStruct((STEPS, BATCH), bool)
+    inputs = (variables, segment, carry, is_first)
     _judges(name, "a call with segments", 2, network.apply, space, (STEPS, BATCH), *inputs)
 
 

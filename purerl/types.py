@@ -384,13 +384,15 @@ class ActorCriticNetwork(Network, Protocol):
     def initial_carry(self, batch: int) -> PyTree:
         """What B environments remember before their first step, leaves [B, ...]; None without a memory."""
 
-    def step(self, carry: PyTree, observation: PyTree, begins: jax.Array) -> tuple[PyTree, PyTree, jax.Array]:
+    def step(
+        self, carry: PyTree, observation: PyTree, is_first: jax.Array
+    ) -> tuple[PyTree, PyTree, jax.Array]:
         """One step of B environments.
 
         Args:
             carry: what they remember.
             observation: leaves [B, ...].
-            begins: bool [B], where an episode begins: nothing from before it may be remembered.
+            is_first: bool [B], where an episode begins: nothing from before it may be remembered.
 
         Returns:
             What they remember now, in the same shapes; the policy, a batch of B; values, float32 [B].
@@ -400,14 +402,14 @@ class ActorCriticNetwork(Network, Protocol):
         """Values, float32 [B], of observations that follow on what is remembered."""
 
     def __call__(
-        self, observation: PyTree, carry: PyTree = None, begins: jax.Array | None = None
+        self, observation: PyTree, carry: PyTree = None, is_first: jax.Array | None = None
     ) -> tuple[PyTree, jax.Array]:
         """The policy and the values of what was acted on, in learning: the same numbers as those of `step`.
 
         Args:
             observation: leaves [B, ...]; with a memory, segments [T, B, ...].
             carry: what was remembered before the segments, leaves [B, ...]; not given without a memory.
-            begins: bool [T, B]; not given without a memory.
+            is_first: bool [T, B]; not given without a memory.
 
         Returns:
             The policy and the values, float32: a batch of B each, or of [T, B].

@@ -45,16 +45,16 @@ ROLLOUT = {
 }  # fmt: skip
 PPO = PPOConfig(normalize_rewards=False, **ROLLOUT)
 REPLAY = {
-    "num_envs": 16, "num_iterations": 16, "num_gradient_steps": 4, "batch_size": 32, "capacity": 800,
+    "num_envs": 16, "num_steps": 16, "num_gradient_steps": 4, "batch_size": 32, "buffer_size": 800,
     "warmup_steps": 32, "learning_rate": 1e-2, "gamma": 0.5, "env_params": PARAMS,
 }  # fmt: skip
 TRIES = {"final_epsilon": 0.5}
 """Every action often enough to learn its value."""
 DQN = DQNConfig(target_every=10, **TRIES, **REPLAY)
 C51 = C51Config(target_every=10, num_atoms=31, value_min=-5.0, value_max=5.0, **TRIES, **REPLAY)
-TD3 = TD3Config(target_rate=0.05, final_learning_rate=0.0, exploration_noise=0.3, **REPLAY)
+TD3 = TD3Config(tau=0.05, final_learning_rate=0.0, exploration_noise=0.3, **REPLAY)
 SAC = SACConfig(
-    target_rate=0.05, temperature_learning_rate=1e-2, initial_temperature=0.1, final_learning_rate=0.0,
+    tau=0.05, temperature_learning_rate=1e-2, initial_temperature=0.1, final_learning_rate=0.0,
     entropy_per_dimension=-3.0, entropy_share=0.1, num_return_steps=3, event_share=0.25, **REPLAY,
 )  # fmt: skip
 
@@ -84,8 +84,8 @@ def state_value(network, learner, observation):
     """Of the states, [B], at the beginning of an episode."""
     if learner.observation_moments is not None:
         observation = normalize_observation(learner.observation_moments, observation)
-    carry, begins = network.initial_carry(len(observation)), jnp.ones(len(observation), bool)
-    return network.apply(learner.params, carry, observation, begins, method="step")[2]
+    carry, is_first = network.initial_carry(len(observation)), jnp.ones(len(observation), bool)
+    return network.apply(learner.params, carry, observation, is_first, method="step")[2]
 
 
 def action_values(network, learner, observation):
@@ -239,7 +239,7 @@ LEARNERS = {
         relations=(
             (
                 {"learn_every": 3},
-                "num_iterations = 16 is not divisible by learn_every = 3; try num_iterations = 18",
+                "num_steps = 16 is not divisible by learn_every = 3; try num_steps = 18",
             ),
             *WARMUP,
             *EVENTS,

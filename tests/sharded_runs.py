@@ -33,9 +33,9 @@ DQN = (
     by_value(make_dqn),
     DQNConfig(
         num_envs=16,
-        num_iterations=8,
+        num_steps=8,
         learn_every=2,
-        capacity=512,
+        buffer_size=512,
         warmup_steps=64,
         env_params=ENV.default_params,
     ),

@@ -134,7 +134,7 @@ def c51_loss(
     next_log_prob = by_atom(batch.target_value_tp1, count)
     selector = next_log_prob
     if config.double:
-        selector = by_atom(network.apply(jax.lax.stop_gradient(params), sample.successor), count)
+        selector = by_atom(network.apply(jax.lax.stop_gradient(params), sample.next_observation), count)
     next_action = expected(selector, support).argmax(0)
     next_probability = jnp.exp(of_action(next_log_prob, next_action))
     target = jax.lax.stop_gradient(project(sample.reward, sample.discount, next_probability, support))

@@ -51,7 +51,7 @@ class ValueConfig(OffPolicyConfig):
 
     num_envs: Count = static(default=10)
     batch_size: Count = static(default=128)
-    capacity: Count = static(default=50_000)
+    buffer_size: Count = static(default=50_000)
     num_frames: Count = static(default=1)
     """Frames that observations stack along their last axis, the newest last; the replay stores each once."""
     double: bool = static(default=True)
@@ -60,7 +60,7 @@ class ValueConfig(OffPolicyConfig):
     max_grad_norm: Unlimited = 10.0
     target_every: Count = 200
     """Gradient steps between two moves of the target network, which happen at the end of a round."""
-    target_rate: PositiveShare = 1.0
+    tau: PositiveShare = 1.0
     """Share of the way that the target network then goes, in (0, 1]; 1 copies the network."""
     epsilon: Share = 1.0
     """Share of random actions at the start."""
@@ -126,7 +126,7 @@ def dqn_loss(
     value = losses.value_of_action(network.apply(params, sample.observation), sample.action)
     selector = batch.target_value_tp1
     if config.double:
-        selector = network.apply(jax.lax.stop_gradient(params), sample.successor)
+        selector = network.apply(jax.lax.stop_gradient(params), sample.next_observation)
     target = losses.q_learning_target(sample.reward, sample.discount, batch.target_value_tp1, selector)
     loss = batch.weight * losses.huber(value - target, config.huber_delta)
     error = jnp.abs(value - target)
@@ -154,7 +154,9 @@ def learn(
 ) -> tuple[Any, jax.Array, Packed]:
     """A round of gradient steps; the target network stands still, so it values all successors at once."""
     steps = config.num_gradient_steps
-    target_value = network.apply(given.unravel(learner.target_params), given.samples.successor)  # [A, G * B]
+    target_value = network.apply(
+        given.unravel(learner.target_params), given.samples.next_observation
+    )  # [A, G * B]
     target_value = jnp.moveaxis(target_value.reshape(target_value.shape[0], steps, -1), 1, 0)
     samples, weight = in_batches((given.samples, given.weight), steps)
     loss_of = lambda flat, batch: loss(network, given.unravel(flat), batch, config)  # noqa: E731
@@ -167,7 +169,7 @@ def learn(
     (params, optimizer), (error, metrics) = scan_or_call(step, (learner.params, learner.optimizer), batches)
     since = learner.since_target + steps
     due = since >= config.target_every
-    moved = (1.0 - config.target_rate) * learner.target_params + config.target_rate * params
+    moved = (1.0 - config.tau) * learner.target_params + config.tau * params
     learner = dataclasses.replace(
         learner,
         params=params,

@@ -48,15 +48,15 @@ PRIORITY_FLOOR = 1e-3
 class OffPolicyConfig(AlgorithmConfig):
     """Options of every off-policy algorithm."""
 
-    num_iterations: Count = static(default=100)
+    num_steps: Count = static(default=100)
     """Steps of each environment in one update."""
     learn_every: Count = static(default=1)
-    """Steps of each environment before each round of learning; must divide num_iterations."""
+    """Steps of each environment before each round of learning; must divide num_steps."""
     num_gradient_steps: Count = static(default=1)
     """Gradient steps in each round of learning, on batches that are drawn together."""
     batch_size: Count = static(default=256)
     """Transitions in the batch of one gradient step."""
-    capacity: Count = static(default=100_000)
+    buffer_size: Count = static(default=100_000)
     """Transitions that the replay holds."""
     num_return_steps: Count = static(default=1)
     """Rewards in a target before it bootstraps: n of the n-step return."""
@@ -204,14 +204,14 @@ def check_off_policy(config: OffPolicyConfig, shards: int) -> None:
     """Raises ValueError, with one line that names the remedy, where a configuration cannot run."""
     check_config(config, shards)
     check_multiple(config, "batch_size", shards, f"{shards} devices")
-    check_multiple(config, "num_iterations", config.learn_every, f"learn_every = {config.learn_every}")
+    check_multiple(config, "num_steps", config.learn_every, f"learn_every = {config.learn_every}")
     check_event_share(config.batch_size // shards, config.event_share, config.event_size)
     if config.prioritized and config.event_share:
         raise ValueError("event_share has no meaning with prioritized replay; set one of them to 0")
     # In a sweep it is an array, and was checked before.
-    if isinstance(config.warmup_steps, int) and config.warmup_steps > config.capacity:
+    if isinstance(config.warmup_steps, int) and config.warmup_steps > config.buffer_size:
         raise ValueError(
-            f"warmup_steps = {config.warmup_steps} is more than the replay holds; try capacity = "
+            f"warmup_steps = {config.warmup_steps} is more than the replay holds; try buffer_size = "
             f"{config.warmup_steps} or more, or fewer of them"
         )
 
@@ -235,7 +235,7 @@ def example_experience(env: Any, params: PyTree, action: jax.ShapeDtypeStruct) -
         reward=number,
         terminated=flag,
         truncated=flag,
-        successor=observation,
+        next_observation=observation,
     )
 
 
@@ -329,7 +329,10 @@ class Training(NamedTuple):
             example_experience(self.env, config.env_params, self.parts.action),
             observation=jax.tree.map(lambda leaf: leaf[0], environments.observation),
         )
-        optimizer, size = self.optimizer(config, 0.0), (config.capacity // shards, config.num_envs // shards)
+        optimizer, size = (
+            self.optimizer(config, 0.0),
+            (config.buffer_size // shards, config.num_envs // shards),
+        )
         return TrainState(
             learner=self.parts.init(self.network, network_key, environments.observation, optimizer, config),
             actor=Actor(environments=environments, replay=replay_of(config).init(example, *size)),
@@ -340,11 +343,9 @@ class Training(NamedTuple):
 
     def schedule(self, config: Any, num_updates: jax.Array) -> Schedule:
         """The schedule of the update that follows so many."""
-        rounds = config.num_iterations // config.learn_every
+        rounds = config.num_steps // config.learn_every
         done = num_updates + jnp.arange(rounds) / rounds
-        steps = num_updates * jnp.float32(config.num_iterations) + config.learn_every * jnp.arange(
-            1.0, rounds + 1
-        )
+        steps = num_updates * jnp.float32(config.num_steps) + config.learn_every * jnp.arange(1.0, rounds + 1)
         return Schedule(
             follows=self.parts.follow(config, done),
             learning_rate=learning_rate(config, done),
@@ -357,7 +358,7 @@ class Training(NamedTuple):
         self, actor: Actor, key: jax.Array, config: Any
     ) -> tuple[PyTree, Chance, PyTree, jax.Array]:
         """What chance decides in an update: acting and environments [R, k, ...], draws and keys [R, ...]."""
-        rounds, num_envs = config.num_iterations // config.learn_every, actor.environments.slot.shape[0]
+        rounds, num_envs = config.num_steps // config.learn_every, actor.environments.slot.shape[0]
         act_key, chance_key, draw_key, learn_key = jax.random.split(key, 4)
         size = config.batch_size // num_shards(self.axis_name), config.num_gradient_steps
         draws = jax.vmap(lambda key: replay_of(config).draw(actor.replay, key, *size))
@@ -390,12 +391,12 @@ class Training(NamedTuple):
             reward=step.reward,
             terminated=step.terminated,
             truncated=step.truncated,
-            successor=step.successor,
+            next_observation=step.next_observation,
         )
         values = None
         if environments.level_return is not None and parts.value is not None:
             value_of = lambda _, observation: parts.value(network, learner, observation)  # noqa: E731
-            values = value, values_where(step.truncated, value_of, step.successor)
+            values = value, values_where(step.truncated, value_of, step.next_observation)
         replay = replay_of(config).add(actor.replay, experience)
         return Actor(environments=stepped, replay=replay), (pack(metrics), (step.level, values))
 
@@ -490,7 +491,7 @@ def make_off_policy(
         network: what the parts of the algorithm take.
         parts: of the algorithm.
         axis_name: mesh axis over which environments are sharded, if any; `num_envs`, `batch_size` and
-            `capacity` of the configuration are for all shards.
+            `buffer_size` of the configuration are for all shards.
         curriculum: what fills the pool of levels; by default fresh ones before every update.
 
     Raises:
@@ -504,7 +505,7 @@ def make_off_policy(
         init=training.init,
         update=training.update,
         policy=training.policy,
-        steps_per_update=lambda config: config.num_envs * config.num_iterations,
+        steps_per_update=lambda config: config.num_envs * config.num_steps,
         diagnose=training.diagnose,
         lower_level=parts.lower_level and are_vectors(env.observation_space(env.default_params)),
         replay=lambda config: (

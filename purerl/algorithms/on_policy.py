@@ -81,8 +81,8 @@ class Training(NamedTuple):
         key, network_key, actor_key, pool_key = split_key(key, 2, 2, self.axis_name)
         choice, actor = begin(self.levels, actor_key, pool_key, config, self.axis_name)
         carry = self.network.initial_carry(actor.slot.shape[0])
-        begins = jnp.ones(actor.slot.shape[0], bool)
-        params = self.network.init(network_key, carry, actor.observation, begins, method="step")
+        is_first = jnp.ones(actor.slot.shape[0], bool)
+        params = self.network.init(network_key, carry, actor.observation, is_first, method="step")
         explores, normalizes = self.parts.exploration, config.normalize_observations
         learner = Learner(
             params=params,
@@ -101,8 +101,10 @@ class Training(NamedTuple):
         """Rolls the policy out; what comes back is that of `purerl.rollout.unroll.unroll`."""
         parts, space = self.parts, self.env.action_space(config.env_params)
 
-        def act(carry, observation, begins, noise):
-            return parts.act(self.network, learner, carry, seen(learner, observation), begins, noise, config)
+        def act(carry, observation, is_first, noise):
+            return parts.act(
+                self.network, learner, carry, seen(learner, observation), is_first, noise, config
+            )
 
         def value(carry, observation):
             if parts.value is None:  # nobody asks a critic
@@ -189,8 +191,8 @@ class Training(NamedTuple):
     def diagnose(self, state: TrainState, config: Any) -> Packed:
         """What a state tells without another step."""
         learner, actor = state.learner, state.actor
-        carry, observation, begins = probe((actor.carry, actor.observation, actor.episode_length == 0))
-        inputs = (carry, seen(learner, observation), begins)
+        carry, observation, is_first = probe((actor.carry, actor.observation, actor.episode_length == 0))
+        inputs = (carry, seen(learner, observation), is_first)
         stepped, inside = look_inside(self.network, learner.params, *inputs, method="step")
         told = gradient_metrics(learner.optimizer, learner.params) | self.parts.look(stepped) | inside
         return sum_across(told, self.axis_name)
@@ -267,9 +269,9 @@ def as_segments(samples: Samples, start: ActorState, ended: jax.Array) -> Sample
         start: the environments as they were before the rollout.
         ended: whether an episode ended with a step, bool [T, E].
     """
-    begins = jnp.concatenate([start.episode_length[None] == 0, ended[:-1]])
+    is_first = jnp.concatenate([start.episode_length[None] == 0, ended[:-1]])
     carry = jax.tree.map(lambda leaf: leaf[None], start.carry)
-    return dataclasses.replace(samples, carry=carry, begins=begins)
+    return dataclasses.replace(samples, carry=carry, is_first=is_first)
 
 
 def judge_of(transitions: Transition, targets: Targets, scale: jax.Array) -> Judgment:

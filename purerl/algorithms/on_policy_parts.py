@@ -76,7 +76,7 @@ class Samples:
         target: of the critic, float32.
         weight: 1 on average over a rollout, and 0 where a sample is not learned from, float32.
         carry: what was remembered, or None.
-        begins: where episodes begin, or None.
+        is_first: where episodes begin, or None.
     """
 
     observation: PyTree
@@ -87,7 +87,7 @@ class Samples:
     target: jax.Array
     weight: jax.Array
     carry: PyTree = None
-    begins: jax.Array | None = None
+    is_first: jax.Array | None = None
 
 
 class Acted(NamedTuple):
@@ -118,12 +118,12 @@ def sample_action(
     learner: Learner,
     carry: PyTree,
     observation: PyTree,
-    begins: jax.Array,
+    is_first: jax.Array,
     noise: jax.Array,
     config: Any,
 ) -> Acted:
     """Acts as the policy of an actor and a critic says."""
-    carry, policy, value = network.apply(learner.params, carry, observation, begins, method="step")
+    carry, policy, value = network.apply(learner.params, carry, observation, is_first, method="step")
     return Acted(carry, *act_with(policy, noise), value)
 
 
@@ -136,8 +136,8 @@ def choose_action(
     network: Any, learner: Learner, carry: PyTree, observation: PyTree, key: jax.Array, deterministic: bool
 ) -> tuple[PyTree, jax.Array]:
     """Carry and actions [B, ...] of a trained policy: its mode, or a sample."""
-    begins = jnp.zeros(jax.tree.leaves(observation)[0].shape[0], bool)
-    carry, policy, _ = network.apply(learner.params, carry, observation, begins, method="step")
+    is_first = jnp.zeros(jax.tree.leaves(observation)[0].shape[0], bool)
+    carry, policy, _ = network.apply(learner.params, carry, observation, is_first, method="step")
     return carry, policy.mode() if deterministic else policy.sample(seed=key)
 
 
@@ -155,7 +155,7 @@ def judge(network: Any, params: PyTree, samples: Samples) -> tuple[Any, jax.Arra
     if samples.carry is None:
         return network.apply(params, samples.observation)
     carry = jax.tree.map(lambda leaf: leaf[0], samples.carry)
-    return network.apply(params, samples.observation, carry, samples.begins)
+    return network.apply(params, samples.observation, carry, samples.is_first)
 
 
 class OnPolicy(NamedTuple):
@@ -168,7 +168,7 @@ class OnPolicy(NamedTuple):
         check: `(config, shards) -> None`; raises ValueError where relations between options are broken.
         tells: what it has for curricula; "values" where `value` is that of states.
         draw: `(key, action space, T, E) -> noise [T, ...]` for `act`, ahead of the rollout.
-        act: `(network, learner, carry, observation, begins, noise, config) -> Acted`.
+        act: `(network, learner, carry, observation, is_first, noise, config) -> Acted`.
         value: `(network, learner, carry, observation) -> float32 [B]`, of what follows a truncated episode;
             None without a critic.
         choose: `(network, learner, carry, observation, key, deterministic) -> (carry, action)`.

@@ -85,7 +85,7 @@ def act(
     learner: Learner,
     carry: None,
     observation: PyTree,
-    begins: jax.Array,
+    is_first: jax.Array,
     chance: jax.Array,
     config: PQNConfig,
 ) -> Acted:

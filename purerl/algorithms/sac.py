@@ -48,7 +48,7 @@ class SACConfig(OffPolicyConfig):
     """Soft actor-critic."""
 
     num_envs: Count = static(default=8)
-    num_iterations: Count = static(default=64)
+    num_steps: Count = static(default=64)
     num_gradient_steps: Count = static(default=8)
     learning_rate: Positive = 3e-4
     """Step size of actor and critics at the start."""
@@ -61,7 +61,7 @@ class SACConfig(OffPolicyConfig):
     """Entropy that the temperature aims at, in nats for each dimension of an action within [-1, 1]."""
     entropy_share: Share = 0.5
     """The same where actions are discrete, as a share of the entropy of a uniform choice."""
-    target_rate: PositiveShare = 0.005
+    tau: PositiveShare = 0.005
     """Share of the way that the target network goes toward the network in each gradient step, in (0, 1]."""
     max_grad_norm: Unlimited = float("inf")
     adam_epsilon: Positive = 1e-8
@@ -118,9 +118,9 @@ def continuous_terms(
     """
     key, next_key = jax.random.split(key)
     frozen = jax.lax.stop_gradient(params)
-    next_policy = network.apply(frozen, batch.successor, method="policy")
+    next_policy = network.apply(frozen, batch.next_observation, method="policy")
     next_action, next_log_prob = next_policy.sample_and_log_prob(next_key)
-    next_features = network.apply(target_params, batch.successor, method="features")
+    next_features = network.apply(target_params, batch.next_observation, method="features")
     next_value = network.apply(target_params, next_features, next_action, method="values").min(0)
     soft_value = next_value - temperature * next_log_prob
     target = bootstrap(batch.reward, batch.discount, batch.discount, soft_value)
@@ -145,9 +145,9 @@ def discrete_terms(
 
     Source: Christodoulou 2019 (arXiv:1910.07207), equations 10 to 12.
     """
-    next_logits = network.apply(jax.lax.stop_gradient(params), batch.successor, method="policy").logits
+    next_logits = network.apply(jax.lax.stop_gradient(params), batch.next_observation, method="policy").logits
     next_log_prob = jax.nn.log_softmax(next_logits)  # [B, A]
-    next_features = network.apply(target_params, batch.successor, method="features")
+    next_features = network.apply(target_params, batch.next_observation, method="features")
     next_value = network.apply(target_params, next_features, batch.action, method="values").min(0)
     soft_value = (jnp.exp(next_log_prob) * (next_value - temperature * next_log_prob)).sum(-1)
     features = network.apply(params, batch.observation, method="features")
@@ -258,7 +258,7 @@ def learn(
         }
         learner = Learner(
             params=params,
-            target_params=learner.target_params + config.target_rate * (params - learner.target_params),
+            target_params=learner.target_params + config.tau * (params - learner.target_params),
             optimizer=optimizer,
             log_temperature=log_temperature,
             temperature_optimizer=cooling_state,

@@ -44,7 +44,7 @@ class TD3Config(OffPolicyConfig):
     """Twin delayed deterministic policy gradient."""
 
     num_envs: Count = static(default=8)
-    num_iterations: Count = static(default=64)
+    num_steps: Count = static(default=64)
     num_gradient_steps: Count = static(default=8)
     learning_rate: Positive = 3e-4
     """Step size of policy and critics at the start."""
@@ -57,7 +57,7 @@ class TD3Config(OffPolicyConfig):
     """Deviation of the noise in the actions that targets are computed with."""
     target_noise_clip: Unlimited = 0.5
     """The most that this noise changes an action by; inf for no limit."""
-    target_rate: PositiveShare = 0.005
+    tau: PositiveShare = 0.005
     """Share of the way that the target network goes toward the network when it moves, in (0, 1]."""
     max_grad_norm: Unlimited = float("inf")
     adam_epsilon: Positive = 1e-8
@@ -94,8 +94,8 @@ def td3_target(
         config: deviation and limit of the noise.
     """
     noise = jnp.clip(config.target_noise * noise, -config.target_noise_clip, config.target_noise_clip)
-    action = jnp.clip(choose(network, target_params, batch.successor) + noise, -1.0, 1.0)
-    features = network.apply(target_params, batch.successor, method="features")
+    action = jnp.clip(choose(network, target_params, batch.next_observation) + noise, -1.0, 1.0)
+    features = network.apply(target_params, batch.next_observation, method="features")
     value = network.apply(target_params, features, action, method="values").min(0)
     return bootstrap(batch.reward, batch.discount, batch.discount, value)
 
@@ -164,7 +164,7 @@ def learn(
 
     def improve(params, target_params, state, batch):
         params, state, _, metrics = given.descend(policy_loss_of, params, state, batch)
-        target_params = target_params + config.target_rate * (params - target_params)
+        target_params = target_params + config.tau * (params - target_params)
         return (params, target_params, state), metrics["policy_loss"]
 
     def wait(params, target_params, state, batch):

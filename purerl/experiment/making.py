@@ -180,7 +180,7 @@ def _replay_in_words(algorithm: Algorithm, config: Any, num_seeds: int) -> str:
     if algorithm.replay is None:
         return ""
     kind, example = algorithm.replay(config)
-    needed = check_fits(kind, example, config.capacity, config.num_envs, num_seeds, available_memory())
+    needed = check_fits(kind, example, config.buffer_size, config.num_envs, num_seeds, available_memory())
     return f"replay: {in_words(needed)}"
 
 

@@ -89,7 +89,7 @@ class ActorCritic(Heads):
         """There is nothing to remember."""
 
     def step(
-        self, carry: None, observation: PyTree, begins: jax.Array
+        self, carry: None, observation: PyTree, is_first: jax.Array
     ) -> tuple[None, distrax.Distribution, jax.Array]:
         """Carry, policy and values: the form that networks with a memory share."""
         return carry, *self(observation)

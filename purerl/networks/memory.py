@@ -2,10 +2,10 @@
 
 A memory is a flax module on features x. It is used in two ways that compute the same function:
 
-    step(carry, x [W, B], begins [B]) -> (carry, y [W, B])                 one step, while acting
-    (carry, x [W, T, B], begins [T, B]) -> y [W, T, B]                     a whole segment, while learning
+    step(carry, x [W, B], is_first [B]) -> (carry, y [W, B])                 one step, while acting
+    (carry, x [W, T, B], is_first [T, B]) -> y [W, T, B]                     a whole segment, while learning
 
-`begins` marks first steps of an episode: there what the carry holds is forgotten before x is looked at.
+`is_first` marks first steps of an episode: there what the carry holds is forgotten before x is looked at.
 Leaves of a carry are [B, ...], as the state of a run holds them; `initial(B)` remembers nothing.
 
 Axes: W width, T time, B samples, M past steps, H heads, D width of a head.

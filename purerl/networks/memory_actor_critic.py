@@ -27,15 +27,15 @@ class Trunk(nn.Module):
         self.remember = self.memory(name="remember")
         self.embed = Dense(self.remember.width, scale=1.0)
 
-    def step(self, carry: PyTree, observation: PyTree, begins: jax.Array) -> tuple[PyTree, jax.Array]:
+    def step(self, carry: PyTree, observation: PyTree, is_first: jax.Array) -> tuple[PyTree, jax.Array]:
         """One step: the new carry, and features, float32 [W, B]."""
-        return self.remember.step(carry, self.embed(self.encode(observation).T), begins)
+        return self.remember.step(carry, self.embed(self.encode(observation).T), is_first)
 
-    def __call__(self, carry: PyTree, observation: PyTree, begins: jax.Array) -> jax.Array:
+    def __call__(self, carry: PyTree, observation: PyTree, is_first: jax.Array) -> jax.Array:
         """A segment of observations [T, B, ...]: features, float32 [W, T, B]."""
         samples = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), observation)
         features = self.embed(self.encode(samples).T)  # [W, T * B]
-        return self.remember(carry, features.reshape(-1, *begins.shape), begins)
+        return self.remember(carry, features.reshape(-1, *is_first.shape), is_first)
 
 
 class MemoryActorCritic(Heads, kw_only=True):
@@ -61,25 +61,25 @@ class MemoryActorCritic(Heads, kw_only=True):
         return {name: self.memory().initial(batch) for name in names}
 
     def step(
-        self, carry: dict[str, PyTree], observation: PyTree, begins: jax.Array
+        self, carry: dict[str, PyTree], observation: PyTree, is_first: jax.Array
     ) -> tuple[dict[str, PyTree], distrax.Distribution, jax.Array]:
         """One step of B environments.
 
         Args:
             carry: what they remember.
             observation: leaves [B, ...].
-            begins: bool [B], True where an episode begins with this observation.
+            is_first: bool [B], True where an episode begins with this observation.
 
         Returns:
             What they remember afterward, the policy, a batch [B] of distributions, and the values, float32
             [B].
         """
         after = {}
-        inputs = (carry["actor"], seen_by(observation, "actor"), begins)
+        inputs = (carry["actor"], seen_by(observation, "actor"), is_first)
         after["actor"], features = self.actor_trunk.step(*inputs)
         policy = self.policy_head(features)
         if not self.shared_encoder:
-            inputs = (carry["critic"], seen_by(observation, "critic"), begins)
+            inputs = (carry["critic"], seen_by(observation, "critic"), is_first)
             after["critic"], features = self.critic_trunk.step(*inputs)
         return after, policy, self.value_head(features)
 
@@ -88,26 +88,26 @@ class MemoryActorCritic(Heads, kw_only=True):
         name, trunk = ("actor", self.actor_trunk)
         if not self.shared_encoder:
             name, trunk = ("critic", self.critic_trunk)
-        begins = jnp.zeros(jax.tree.leaves(observation)[0].shape[0], bool)
-        return self.value_head(trunk.step(carry[name], seen_by(observation, "critic"), begins)[1])
+        is_first = jnp.zeros(jax.tree.leaves(observation)[0].shape[0], bool)
+        return self.value_head(trunk.step(carry[name], seen_by(observation, "critic"), is_first)[1])
 
     def __call__(
-        self, observation: PyTree, carry: dict[str, PyTree], begins: jax.Array
+        self, observation: PyTree, carry: dict[str, PyTree], is_first: jax.Array
     ) -> tuple[distrax.Distribution, jax.Array]:
         """A segment of T steps of B environments: what `step` gives, one step after another.
 
         Args:
             observation: leaves [T, B, ...].
             carry: what was remembered before the segment.
-            begins: bool [T, B].
+            is_first: bool [T, B].
 
         Returns:
             The policy, a batch [T, B] of distributions, and the values, float32 [T, B].
         """
-        features = self.actor_trunk(carry["actor"], seen_by(observation, "actor"), begins)
+        features = self.actor_trunk(carry["actor"], seen_by(observation, "actor"), is_first)
         policy = self.policy_head(features)
         if not self.shared_encoder:
-            features = self.critic_trunk(carry["critic"], seen_by(observation, "critic"), begins)
+            features = self.critic_trunk(carry["critic"], seen_by(observation, "critic"), is_first)
         return policy, self.value_head(features)
 
 

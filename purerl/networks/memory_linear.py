@@ -78,24 +78,24 @@ class LinearRecurrentUnit(Layer):
         self.skip = self.param("skip", nn.initializers.ones_init(), shape)
         self.gate = Dense(2 * self.width, scale=1.0)
 
-    def step(self, carry: Complex, x: jax.Array, begins: jax.Array) -> tuple[Complex, jax.Array]:
+    def step(self, carry: Complex, x: jax.Array, is_first: jax.Array) -> tuple[Complex, jax.Array]:
         """One step: the new carry, and x', float32 [W, B]."""
         normed = self.norm(x)
-        decay, inputs = self._recurrence(normed, begins)
+        decay, inputs = self._recurrence(normed, is_first)
         moved = _times(decay, (carry[0].T, carry[1].T))
         state = (moved[0] + inputs[0], moved[1] + inputs[1])
         return (state[0].T, state[1].T), self._out(x, normed, state)
 
-    def __call__(self, carry: Complex, x: jax.Array, begins: jax.Array) -> jax.Array:
+    def __call__(self, carry: Complex, x: jax.Array, is_first: jax.Array) -> jax.Array:
         """A segment, float32 [W, T, B] -> [W, T, B]."""
         normed = self.norm(x)
-        decay, inputs = self._recurrence(normed, begins)
+        decay, inputs = self._recurrence(normed, is_first)
         return self._out(x, normed, linear_recurrence(decay, inputs, (carry[0].T, carry[1].T)))
 
-    def _recurrence(self, normed: jax.Array, begins: jax.Array) -> tuple[Complex, Complex]:
+    def _recurrence(self, normed: jax.Array, is_first: jax.Array) -> tuple[Complex, Complex]:
         shape = (self.width, *(1,) * (normed.ndim - 1))
         ring, phase, scale = (part.reshape(shape) for part in (self.ring, self.phase, self.scale))
-        radius = jnp.where(begins, 0.0, jnp.exp(-jnp.exp(ring)))
+        radius = jnp.where(is_first, 0.0, jnp.exp(-jnp.exp(ring)))
         angle = jnp.exp(phase)
         real, imaginary = jnp.split(self.enter(normed), 2)
         gamma = jnp.exp(scale)
@@ -129,16 +129,16 @@ class LinearRecurrentUnits(nn.Module):
         self.layers = [LinearRecurrentUnit(*settings) for _ in range(self.num_layers)]
         self.norm = LayerNorm()
 
-    def step(self, carry: tuple[Complex, ...], x: jax.Array, begins: jax.Array) -> tuple:
+    def step(self, carry: tuple[Complex, ...], x: jax.Array, is_first: jax.Array) -> tuple:
         """One step: the new carry, and y, float32 [W, B]."""
         states = []
         for layer, state in zip(self.layers, carry, strict=True):
-            after, x = layer.step(state, x, begins)
+            after, x = layer.step(state, x, is_first)
             states.append(after)
         return tuple(states), self.norm(x)
 
-    def __call__(self, carry: tuple[Complex, ...], x: jax.Array, begins: jax.Array) -> jax.Array:
+    def __call__(self, carry: tuple[Complex, ...], x: jax.Array, is_first: jax.Array) -> jax.Array:
         """A segment, float32 [W, T, B] -> [W, T, B]."""
         for layer, state in zip(self.layers, carry, strict=True):
-            x = layer(state, x, begins)
+            x = layer(state, x, is_first)
         return self.norm(x)

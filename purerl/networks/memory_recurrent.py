@@ -27,7 +27,7 @@ def unroll_cell(
     cell: Callable[[PyTree, jax.Array], tuple[PyTree, jax.Array]],
     carry: PyTree,
     inputs: jax.Array,
-    begins: jax.Array,
+    is_first: jax.Array,
 ) -> jax.Array:
     """Runs a cell over a segment; it starts from zeros wherever an episode begins.
 
@@ -35,7 +35,7 @@ def unroll_cell(
         cell: `(carry, inputs [G, B]) -> (carry, y [W, B])`.
         carry: leaves [B, W].
         inputs: float32 [G, T, B].
-        begins: bool [T, B].
+        is_first: bool [T, B].
 
     Returns:
         y, float32 [W, T, B].
@@ -45,13 +45,13 @@ def unroll_cell(
         inputs_t, begins_t = at
         return cell(forget(carry, begins_t), inputs_t)
 
-    _, y = jax.lax.scan(step, transposed(carry), (jnp.moveaxis(inputs, 1, 0), begins))
+    _, y = jax.lax.scan(step, transposed(carry), (jnp.moveaxis(inputs, 1, 0), is_first))
     return jnp.moveaxis(y, 0, 1)
 
 
-def forget(carry: PyTree, begins: jax.Array) -> PyTree:
+def forget(carry: PyTree, is_first: jax.Array) -> PyTree:
     """Zeros where an episode begins, bool [B]; leaves [W, B]."""
-    return jax.tree.map(lambda leaf: jnp.where(begins, 0.0, leaf), carry)
+    return jax.tree.map(lambda leaf: jnp.where(is_first, 0.0, leaf), carry)
 
 
 class GRU(Layer):
@@ -78,14 +78,14 @@ class GRU(Layer):
         self.recurrent = self.param("recurrent", orthogonal_blocks, (self.width, 3 * self.width))
         self.bias = self.param("bias", nn.initializers.zeros_init(), (self.width, 1))
 
-    def step(self, carry: jax.Array, x: jax.Array, begins: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def step(self, carry: jax.Array, x: jax.Array, is_first: jax.Array) -> tuple[jax.Array, jax.Array]:
         """One step: the new carry, float32 [B, W], and y, float32 [W, B]."""
-        hidden, y = self._cell(forget(carry.T, begins), self.inputs(x))
+        hidden, y = self._cell(forget(carry.T, is_first), self.inputs(x))
         return hidden.T, y
 
-    def __call__(self, carry: jax.Array, x: jax.Array, begins: jax.Array) -> jax.Array:
+    def __call__(self, carry: jax.Array, x: jax.Array, is_first: jax.Array) -> jax.Array:
         """A segment, float32 [W, T, B] -> [W, T, B]."""
-        return unroll_cell(self._cell, carry, self.inputs(x), begins)
+        return unroll_cell(self._cell, carry, self.inputs(x), is_first)
 
     def _cell(self, hidden: jax.Array, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
         products = self.recurrent.T @ hidden
@@ -119,14 +119,14 @@ class LSTM(Layer):
         self.inputs = Dense(4 * self.width, scale=1.0)
         self.recurrent = self.param("recurrent", orthogonal_blocks, (self.width, 4 * self.width))
 
-    def step(self, carry: PyTree, x: jax.Array, begins: jax.Array) -> tuple[PyTree, jax.Array]:
+    def step(self, carry: PyTree, x: jax.Array, is_first: jax.Array) -> tuple[PyTree, jax.Array]:
         """One step: the new carry, and y, float32 [W, B]."""
-        carry, y = self._cell(forget(transposed(carry), begins), self.inputs(x))
+        carry, y = self._cell(forget(transposed(carry), is_first), self.inputs(x))
         return transposed(carry), y
 
-    def __call__(self, carry: PyTree, x: jax.Array, begins: jax.Array) -> jax.Array:
+    def __call__(self, carry: PyTree, x: jax.Array, is_first: jax.Array) -> jax.Array:
         """A segment, float32 [W, T, B] -> [W, T, B]."""
-        return unroll_cell(self._cell, carry, self.inputs(x), begins)
+        return unroll_cell(self._cell, carry, self.inputs(x), is_first)
 
     def _cell(self, carry: PyTree, inputs: jax.Array) -> tuple[PyTree, jax.Array]:
         hidden, cell = carry

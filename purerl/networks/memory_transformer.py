@@ -36,16 +36,16 @@ def standardize(x: jax.Array) -> jax.Array:
     return centered * jax.lax.rsqrt(jnp.square(centered).mean(0, keepdims=True) + 1e-5)
 
 
-def episode_ages(begins: jax.Array, length: jax.Array, limit: int) -> jax.Array:
+def episode_ages(is_first: jax.Array, length: jax.Array, limit: int) -> jax.Array:
     """How many steps of its episode lie before each step, `limit` at most: int32 [T, B].
 
     Args:
-        begins: bool [T, B], first steps of an episode.
+        is_first: bool [T, B], first steps of an episode.
         length: how many lie before the segment, int32 [B].
         limit: M.
     """
-    time = jnp.arange(begins.shape[0], dtype=jnp.int32)[:, None]
-    last_begin = jax.lax.cummax(jnp.where(begins, time, -length - 1), axis=0)
+    time = jnp.arange(is_first.shape[0], dtype=jnp.int32)[:, None]
+    last_begin = jax.lax.cummax(jnp.where(is_first, time, -length - 1), axis=0)
     return jnp.minimum(jnp.where(last_begin >= 0, time - last_begin, time + length), limit)
 
 
@@ -177,10 +177,10 @@ class GatedTransformerXL(nn.Module):
         self.layers = [GatedLayer(*settings) for _ in range(self.num_layers)]
         self.norm = LayerNorm()
 
-    def step(self, carry: Past, x: jax.Array, begins: jax.Array) -> tuple[Past, jax.Array]:
+    def step(self, carry: Past, x: jax.Array, is_first: jax.Array) -> tuple[Past, jax.Array]:
         """One step: the new carry, and y, float32 [W, B]."""
         slots, cursor = self.length + 1, carry.cursor[0]
-        length = jnp.where(begins, 0, carry.length)
+        length = jnp.where(is_first, 0, carry.length)
         distance = (cursor - jnp.arange(slots)) % slots
         visible = distance <= length[:, None]
         states = []
@@ -196,9 +196,9 @@ class GatedTransformerXL(nn.Module):
         )
         return after, self.norm(x)
 
-    def __call__(self, carry: Past, x: jax.Array, begins: jax.Array) -> jax.Array:
+    def __call__(self, carry: Past, x: jax.Array, is_first: jax.Array) -> jax.Array:
         """A segment, float32 [W, T, B] -> [W, T, B]."""
-        age = episode_ages(begins, carry.length, self.length)
+        age = episode_ages(is_first, carry.length, self.length)
         oldest_first = (carry.cursor[0] + 1 + jnp.arange(self.length)) % (self.length + 1)
         shape, x = x.shape, x.reshape(x.shape[0], -1)
         for layer, ring in zip(self.layers, carry.states, strict=True):

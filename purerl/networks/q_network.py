@@ -67,7 +67,7 @@ class QNetwork(nn.Module):
     def initial_carry(self, batch: int) -> None:
         """There is nothing to remember."""
 
-    def step(self, carry: None, observation: PyTree, begins: jax.Array) -> tuple[None, jax.Array]:
+    def step(self, carry: None, observation: PyTree, is_first: jax.Array) -> tuple[None, jax.Array]:
         """Carry and values: the form that networks with a memory share."""
         return carry, self(observation)
 

@@ -1,7 +1,7 @@
 """Replay buffers: uniform, with a share of events by option, and prioritized.
 
     replay = uniform(num_steps=3)
-    state = replay.init(example, capacity, num_envs)
+    state = replay.init(example, buffer_size, num_envs)
     state = replay.add(state, experience)
     sample, index, weight = replay.sample(state, key, batch_size, gamma)
 
@@ -49,8 +49,8 @@ class Replay(NamedTuple):
     """A kind of replay: pure functions over a `ReplayState`.
 
     Attributes:
-        init: `(example, capacity, num_envs) -> state`: empty; the example is the experience of one
-            environment, leaves [...] or their shapes; `capacity` counts rows of all environments together.
+        init: `(example, buffer_size, num_envs) -> state`: empty; the example is the experience of one
+            environment, leaves [...] or their shapes; `buffer_size` counts rows of all environments together.
         add: `(state, experience [E, ...]) -> state`: one step of each environment.
         sample: `(state, key, batch_size, gamma, num_batches=1) -> (sample [G * B, ...], index int32 [G * B],
             weight float32 [G * B])`: G batches of B, one after another, each of them a sample of the whole.
@@ -94,8 +94,8 @@ def uniform(
     """
     events = event_share > 0
 
-    def init(example: Experience, capacity: int, num_envs: int) -> ReplayState:
-        rows = count_rows(capacity, num_envs, num_steps, num_frames)
+    def init(example: Experience, buffer_size: int, num_envs: int) -> ReplayState:
+        rows = count_rows(buffer_size, num_envs, num_steps, num_frames)
         return ReplayState(
             storage=storage.init_storage(example, rows, num_envs, num_frames),
             tree=sum_tree.init_tree(rows * num_envs) if events else None,
@@ -154,8 +154,8 @@ def prioritized(num_steps: int = 1, num_frames: int = 1) -> Replay:
     Source: Schaul et al. 2016 (arXiv:1511.05952), equation 1.
     """
 
-    def init(example: Experience, capacity: int, num_envs: int) -> ReplayState:
-        rows = count_rows(capacity, num_envs, num_steps, num_frames)
+    def init(example: Experience, buffer_size: int, num_envs: int) -> ReplayState:
+        rows = count_rows(buffer_size, num_envs, num_steps, num_frames)
         return ReplayState(
             storage=storage.init_storage(example, rows, num_envs, num_frames),
             tree=sum_tree.init_tree(rows * num_envs),
@@ -193,17 +193,17 @@ def prioritized(num_steps: int = 1, num_frames: int = 1) -> Replay:
     return Replay(init=init, add=add, draw=draw, read=read, update=update)
 
 
-def count_rows(capacity: int, num_envs: int, num_steps: int, num_frames: int) -> int:
+def count_rows(buffer_size: int, num_envs: int, num_steps: int, num_frames: int) -> int:
     """T, the rows of each environment.
 
     Raises:
         ValueError: where a window and its frames would not fit.
     """
-    rows, least = -(-capacity // num_envs), num_steps + num_frames + 1
+    rows, least = -(-buffer_size // num_envs), num_steps + num_frames + 1
     if rows < least:
         raise ValueError(
-            f"capacity = {capacity} leaves {rows} rows to each of {num_envs} environments, and windows of "
-            f"{num_steps} steps need {least}; try capacity = {least * num_envs}"
+            f"buffer_size = {buffer_size} leaves {rows} rows to each of {num_envs} environments, and windows of "
+            f"{num_steps} steps need {least}; try buffer_size = {least * num_envs}"
         )
     return rows
 
@@ -252,7 +252,7 @@ def _choose_steps(stored: Storage, bits: jax.Array, num_frames: int) -> tuple[ja
     """
     num_envs = stored.head.size
     count = stored.num_rows[0] * num_envs
-    # The remainder favors small indices by no more than the capacity in 2 ** 32.
+    # The remainder favors small indices by no more than the buffer_size in 2 ** 32.
     number = bits % jnp.maximum(count, 1).astype(bits.dtype)
     candidates = (number % num_envs * storage.ring_size(stored) + number // num_envs).astype(jnp.int32)
     index, met = candidates[0], storage.is_step(stored, candidates[0], num_frames)

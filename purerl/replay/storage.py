@@ -36,7 +36,7 @@ class Experience:
         reward: float32.
         terminated: bool: nothing follows.
         truncated: bool: the episode was cut, the return goes on unseen.
-        successor: the true next observation, from before any reset; of no effect where terminated.
+        next_observation: the true next observation, from before any reset; of no effect where terminated.
     """
 
     observation: PyTree
@@ -44,7 +44,7 @@ class Experience:
     reward: jax.Array
     terminated: jax.Array
     truncated: jax.Array
-    successor: PyTree
+    next_observation: PyTree
 
 
 @struct.dataclass
@@ -55,15 +55,15 @@ class Sample:
         observation: where the window begins.
         action: the first action in it.
         reward: discounted sum of the rewards in it, float32.
-        discount: factor for the value of `successor`, float32; 0 where the episode terminated.
-        successor: the observation after the window; some other one where the episode terminated.
+        discount: factor for the value of `next_observation`, float32; 0 where the episode terminated.
+        next_observation: the observation after the window; some other one where the episode terminated.
     """
 
     observation: PyTree
     action: PyTree
     reward: jax.Array
     discount: jax.Array
-    successor: PyTree
+    next_observation: PyTree
 
 
 @struct.dataclass
@@ -142,9 +142,9 @@ def write(storage: Storage, batch: Experience, num_frames: int) -> Storage:
     observation = newest_frame(batch.observation, num_frames)
     # A row without a step can be met by a draw, with a weight of 0, and what is seen behind a termination may
     # be NaN: so it is not even remembered.
-    successor = select(batch.terminated, observation, newest_frame(batch.successor, num_frames))
+    next_observation = select(batch.terminated, observation, newest_frame(batch.next_observation, num_frames))
     step = Row(observation, batch.action, batch.reward, mark)
-    after = Row(successor, batch.action, batch.reward, jnp.full_like(mark, OPEN))
+    after = Row(next_observation, batch.action, batch.reward, jnp.full_like(mark, OPEN))
     both = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), step, after)  # [2 * E, ...]: one write
     rows = put(storage.rows, jnp.concatenate([index, moved(storage, index, 1)]), both)
     return Storage(
@@ -196,16 +196,16 @@ def read(storage: Storage, index: jax.Array, num_steps: int, num_frames: int, ga
     after = moved(storage, index, length)
     if num_frames == 1:
         ends = window if num_steps == 1 else take(storage.rows, jnp.stack([index, after]))
-        observation, successor = (jax.tree.map(itemgetter(end), ends.observation) for end in (0, 1))
+        observation, next_observation = (jax.tree.map(itemgetter(end), ends.observation) for end in (0, 1))
     else:
         observation = _stacked(storage, index, num_frames, within=False)
-        successor = _stacked(storage, after, num_frames, within=True)
+        next_observation = _stacked(storage, after, num_frames, within=True)
     return Sample(
         observation=observation,
         action=jax.tree.map(itemgetter(0), window.action),
         reward=total,
         discount=jnp.where(terminated, 0.0, discount),
-        successor=successor,
+        next_observation=next_observation,
     )
 
 

@@ -55,9 +55,9 @@ class ActorState:
 
 @struct.dataclass
 class Step:
-    """One step of E environments. `successor` is the true next observation, from before any reset."""
+    """One step of E environments. `next_observation` is the true next observation, from before any reset."""
 
-    successor: PyTree
+    next_observation: PyTree
     reward: jax.Array
     terminated: jax.Array
     truncated: jax.Array
@@ -166,7 +166,7 @@ def step_environments(
         learnable=jnp.where(ended, learnable, actor.learnable),
     )
     step = Step(
-        successor=outcome.observation,
+        next_observation=outcome.observation,
         reward=outcome.reward,
         terminated=terminated,
         truncated=truncated,
@@ -246,8 +246,8 @@ def unroll(
         pool: levels for resets.
         key: used up here.
         num_steps: T.
-        act: `(carry, observations, begins, chance) -> (carry, actions, log_probs [E], values [E])`: the
-            carry, leaves [E, ...], is what the policy remembers, None without a memory; `begins`, bool [E],
+        act: `(carry, observations, is_first, chance) -> (carry, actions, log_probs [E], values [E])`: the
+            carry, leaves [E, ...], is what the policy remembers, None without a memory; `is_first`, bool [E],
             says where an episode begins, from before which nothing is to be remembered.
         value_of: `(carry, observations) -> values [B]`, for the successors of truncated episodes.
         draw: `(key, T) -> chance`, leaves [T, ...]: what chance decides in `act`; by default a key a step.
@@ -259,12 +259,12 @@ def unroll(
 
     def step(actor, inputs):
         act_chance, chance, number = inputs
-        begins = actor.episode_length == 0
-        carry, action, log_prob, value = act(actor.carry, actor.observation, begins, act_chance)
+        is_first = actor.episode_length == 0
+        carry, action, log_prob, value = act(actor.carry, actor.observation, is_first, act_chance)
         stepped, result, metrics = step_environments(env, params, actor, pool, action, chance)
         # The last successors need a value, if the episode goes on; those before, only where they are cut.
         needed = (result.truncated | (number == num_steps - 1)) & ~result.terminated
-        next_value = values_where(needed, value_of, result.successor, carry)
+        next_value = values_where(needed, value_of, result.next_observation, carry)
         transition = Transition(
             observation=actor.observation,
             action=action,

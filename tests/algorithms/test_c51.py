@@ -19,9 +19,9 @@ from purerl.replay import Sample
 SMALL = QNetworkConfig(width=16, head_width=16)
 CONFIG = C51Config(
     num_envs=8,
-    num_iterations=20,
+    num_steps=20,
     batch_size=32,
-    capacity=800,
+    buffer_size=800,
     warmup_steps=100,
     learning_rate=1e-2,
     gamma=0.5,
@@ -97,7 +97,7 @@ def test_the_target_is_that_of_the_action_with_the_highest_expected_value(double
             action=jnp.zeros(1, jnp.int32),
             reward=jnp.ones(1),
             discount=jnp.ones(1),
-            successor=jnp.zeros((1, 2)),
+            next_observation=jnp.zeros((1, 2)),
         ),
         target_value_tp1=jnp.array([0.0, sure, 0.0, sure, 0.0, 0.0])[:, None],
         weight=jnp.ones(1),

@@ -155,7 +155,7 @@ def test_learners_of_values_tell_what_applies_to_them(make):
     network = make_q_network(env, env.default_params, "mlp", QNetworkConfig(width=16, head_width=0))
     config: PQNConfig | DQNConfig = PQNConfig(num_steps=8, num_epochs=1, num_minibatches=1, **COMMON)
     if make is make_dqn:
-        config = DQNConfig(num_iterations=8, batch_size=16, capacity=64, warmup_steps=8, **COMMON)
+        config = DQNConfig(num_steps=8, batch_size=16, buffer_size=64, warmup_steps=8, **COMMON)
     found = last_metrics(program_of(make, env, network, config))
     assert set(found) >= EVERY_ALGORITHM | {"greedy_entropy", "loss"}
     assert {name for name in found if "/" in name} == {
@@ -168,7 +168,7 @@ def test_learners_of_values_tell_what_applies_to_them(make):
 def test_sac_tells_what_applies_to_it():
     env = ContinuousTarget()
     network = make_soft_actor_critic(env, env.default_params, "mlp", SoftNetworkConfig(width=16))
-    config = SACConfig(num_iterations=8, batch_size=16, capacity=64, warmup_steps=8, **COMMON)
+    config = SACConfig(num_steps=8, batch_size=16, buffer_size=64, warmup_steps=8, **COMMON)
     found = last_metrics(program_of(make_sac, env, network, config))
     policy = {"entropy", "action_std", "action_mean", "saturated_share", "value_loss"}
     assert set(found) >= EVERY_ALGORITHM | policy

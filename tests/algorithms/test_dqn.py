@@ -21,9 +21,9 @@ from purerl.replay.rows import unpack
 SMALL = QNetworkConfig(width=16, head_width=16)
 CONFIG = DQNConfig(
     num_envs=8,
-    num_iterations=20,
+    num_steps=20,
     batch_size=32,
-    capacity=800,
+    buffer_size=800,
     warmup_steps=100,
     learning_rate=1e-2,
     gamma=0.5,
@@ -60,7 +60,7 @@ def values(network, learner, observation):
     [
         ({}, {"double": False}),
         ({"dueling": True}, {"num_gradient_steps": 4, "learn_every": 2}),
-        ({"layer_norm": True}, {"prioritized": True, "target_every": 1, "target_rate": 0.1}),
+        ({"layer_norm": True}, {"prioritized": True, "target_every": 1, "tau": 0.1}),
         ({}, {"event_share": 0.5, "epsilon_spread": 3.0, "huber_delta": float("inf")}),
     ],
 )
@@ -140,7 +140,7 @@ def test_rows_that_were_never_written_look_like_a_first_observation():
 
 
 def test_nothing_is_learnt_before_the_warm_up_is_over():
-    _, _, metrics = learn(RewardIsCue(), num_updates=3, warmup_steps=400, capacity=800)
+    _, _, metrics = learn(RewardIsCue(), num_updates=3, warmup_steps=400, buffer_size=800)
     # Three updates of 160 steps: the first two are warm-up, and half of the third.
     assert (metrics["loss"].weight[:, :2] == 0).all()
     assert (metrics["loss"].weight[:, 2] == 11 * 32).all()  # 400 = 2.5 * 160: from the tenth of 20 rounds on
@@ -181,7 +181,7 @@ def test_the_compiled_update_copies_no_replay():
     network = make_q_network(env, env.default_params, "mlp", SMALL)
     for prioritized in (False, True):
         config = CONFIG.replace(
-            env_params=env.default_params, capacity=800_000, prioritized=prioritized, num_gradient_steps=2
+            env_params=env.default_params, buffer_size=800_000, prioritized=prioritized, num_gradient_steps=2
         )
         algorithm = make_dqn(env, network)
         state = jax.eval_shape(partial(algorithm.init, config=config), jax.random.key(0))

@@ -21,12 +21,12 @@ def steps_of_a_transformer():
     """
     module = make_memory("transformer", MemoryConfig(width=8, num_heads=2, length=4, feed_forward=8))()
     x = jax.random.normal(jax.random.key(0), (3, 8, 6))
-    begins = jnp.zeros((3, 6), bool).at[2, :2].set(True)
+    is_first = jnp.zeros((3, 6), bool).at[2, :2].set(True)
 
     def params_and_carry():
-        params = module.init(jax.random.key(1), module.initial(6), x[0], begins[0], method="step")
+        params = module.init(jax.random.key(1), module.initial(6), x[0], is_first[0], method="step")
         carry = module.initial(6)
-        for inputs in zip(x[:2], begins[:2], strict=True):
+        for inputs in zip(x[:2], is_first[:2], strict=True):
             carry, _ = module.apply(params, carry, *inputs, method="step")
         return params, carry
 
@@ -34,14 +34,14 @@ def steps_of_a_transformer():
 
     @jax.jit
     def tell_all(params):
-        return unpack(look_inside(module, params, carry, x[2], begins[2], method="step")[1])
+        return unpack(look_inside(module, params, carry, x[2], is_first[2], method="step")[1])
 
     def tell(**changes):
         """`changes`: what becomes of leaves of that name."""
         change = lambda path, leaf: changes.get(path[-1].key, jnp.asarray)(leaf)  # noqa: E731
         return tell_all(jax.tree_util.tree_map_with_path(change, params))
 
-    return tell, lambda: module.apply(params, carry, x[2], begins[2], method="step")
+    return tell, lambda: module.apply(params, carry, x[2], is_first[2], method="step")
 
 
 def test_a_gated_transformer_tells_of_each_layer(steps_of_a_transformer):

@@ -75,8 +75,8 @@ def test_microbatches_change_nothing_but_the_speed():
 class CountsSteps:
     """A policy whose carry is how many steps of the episode it has seen."""
 
-    def act(self, carry, observation, begins, key):
-        carry = jnp.where(begins, 0.0, carry) + 1.0
+    def act(self, carry, observation, is_first, key):
+        carry = jnp.where(is_first, 0.0, carry) + 1.0
         return carry, jnp.zeros(carry.shape, jnp.int32), jnp.zeros(carry.shape), carry
 
     def value_of(self, carry, observation):

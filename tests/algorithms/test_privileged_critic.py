@@ -53,17 +53,17 @@ def batch_of(env, shape, key):
 )
 def test_the_policy_knows_nothing_of_what_the_critic_sees_and_the_critic_does(env, encoder, memory):
     network = network_of(env, memory, encoder)
-    begins = jnp.zeros((5, 3), bool)
+    is_first = jnp.zeros((5, 3), bool)
 
     def outputs(params, views):
         """What the policy, and what the critic says, while acting, while learning and of successors."""
         carry, first = network.initial_carry(3), jax.tree.map(lambda leaf: leaf[0], views)
-        _, acting, value = network.apply(params, carry, first, begins[0], method="step")
+        _, acting, value = network.apply(params, carry, first, is_first[0], method="step")
         next_value = network.apply(params, carry, first, method="next_value")
         if memory == "none":
             learning, values = network.apply(params, jax.tree.map(jnp.concatenate, views))
         else:
-            learning, values = network.apply(params, views, carry, begins)
+            learning, values = network.apply(params, views, carry, is_first)
         said = [policy.log_prob(jnp.zeros_like(policy.mode())) for policy in (acting, learning)]
         return [sum(jnp.square(each).sum() for each in part) for part in (said, (value, values, next_value))]
 
@@ -75,7 +75,7 @@ def test_the_policy_knows_nothing_of_what_the_critic_sees_and_the_critic_does(en
 
     first = jax.eval_shape(partial(batch_of, env, (3,)), jax.random.key(1))
     init = partial(network.init, method="step")
-    shapes = jax.eval_shape(init, jax.random.key(0), network.initial_carry(3), first, begins[0])
+    shapes = jax.eval_shape(init, jax.random.key(0), network.initial_carry(3), first, is_first[0])
     draw = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: 0.3 * draw.standard_normal(leaf.shape, np.float32), shapes)
 
@@ -104,7 +104,7 @@ def test_what_follows_a_cut_episode_is_judged_by_what_the_critic_would_have_seen
         jax.random.key(0), CONFIG.replace(num_envs=num_envs, env_params=params, stagger=False)
     )
 
-    def act(carry, observation, begins, key):
+    def act(carry, observation, is_first, key):
         return carry, jnp.zeros(num_envs, jnp.int32), jnp.zeros(num_envs), observation.critic[:, 0]
 
     _, transitions, _, _ = unroll(

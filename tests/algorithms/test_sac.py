@@ -19,10 +19,10 @@ from purerl.replay import Sample
 NETWORK = SoftNetworkConfig(width=16, head_width=0, activation="tanh")
 CONFIG = SACConfig(
     num_envs=8,
-    num_iterations=16,
+    num_steps=16,
     num_gradient_steps=4,
     batch_size=32,
-    capacity=2048,
+    buffer_size=2048,
     warmup_steps=64,
     num_return_steps=2,
     learning_rate=1e-2,
@@ -30,7 +30,7 @@ CONFIG = SACConfig(
     temperature_learning_rate=1e-2,
     initial_temperature=0.1,
     gamma=0.5,
-    target_rate=0.05,
+    tau=0.05,
     stagger=False,
 )
 NUM_UPDATES = 30
@@ -117,7 +117,7 @@ def test_targets_losses_and_gradients_as_worked_by_hand():
         action=jnp.array([[0.25]]),
         reward=jnp.array([1.0]),
         discount=jnp.array([0.5]),
-        successor=jnp.zeros((1, 2)),
+        next_observation=jnp.zeros((1, 2)),
     )
     params, target_params, log_temperature = jnp.array([1.0, 4.0]), jnp.array([2.0, 3.0]), jnp.log(0.2)
     loss = partial(sac_loss, FixedNetwork())
@@ -134,9 +134,13 @@ def test_targets_losses_and_gradients_as_worked_by_hand():
 
 
 def test_the_target_network_goes_its_share_of_the_way():
-    network, config = network_of(Bandit()), CONFIG.replace(num_gradient_steps=1, target_rate=0.25)
+    network, config = network_of(Bandit()), CONFIG.replace(num_gradient_steps=1, tau=0.25)
     samples = Sample(
-        observation=CUES, action=jnp.zeros((2, 1)), reward=jnp.ones(2), discount=jnp.zeros(2), successor=CUES
+        observation=CUES,
+        action=jnp.zeros((2, 1)),
+        reward=jnp.ones(2),
+        discount=jnp.zeros(2),
+        next_observation=CUES,
     )
 
     @jax.jit

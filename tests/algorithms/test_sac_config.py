@@ -7,7 +7,7 @@ from purerl import spaces
 from purerl.algorithms.exploration import check_bounded
 from purerl.algorithms.sac import SACConfig
 
-CONFIG = SACConfig(num_envs=8, capacity=2048, warmup_steps=64)
+CONFIG = SACConfig(num_envs=8, buffer_size=2048, warmup_steps=64)
 
 
 def test_a_box_without_bounds_is_refused():

@@ -16,10 +16,10 @@ ENV = ContinuousTarget()
 NETWORK = make_soft_actor_critic(ENV, ENV.default_params, "mlp", SoftNetworkConfig(width=16, head_width=0))
 CONFIG = SACConfig(
     num_envs=8,
-    num_iterations=16,
+    num_steps=16,
     num_gradient_steps=2,
     batch_size=32,
-    capacity=2048,
+    buffer_size=2048,
     warmup_steps=64,
     num_return_steps=2,
     event_share=0.25,
@@ -53,7 +53,7 @@ def test_a_seed_alone_has_the_bits_of_the_same_seed_among_others():
 
 
 def test_no_step_copies_the_replay():
-    config = CONFIG.replace(capacity=8 * 4321)
+    config = CONFIG.replace(buffer_size=8 * 4321)
     algorithm = make_sac(ENV, NETWORK)
     update = jax.jit(lambda state: algorithm.update(state, config)[0], donate_argnums=0)
     state = jax.eval_shape(lambda key: algorithm.init(key, config), jax.random.key(0))

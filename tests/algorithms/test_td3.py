@@ -19,15 +19,15 @@ from purerl.replay import Sample
 NETWORK = SoftNetworkConfig(width=16, head_width=0, activation="tanh")
 CONFIG = TD3Config(
     num_envs=8,
-    num_iterations=16,
+    num_steps=16,
     num_gradient_steps=4,
     batch_size=32,
-    capacity=2048,
+    buffer_size=2048,
     warmup_steps=64,
     learning_rate=1e-2,
     final_learning_rate=1e-2,
     gamma=0.5,
-    target_rate=0.05,
+    tau=0.05,
     exploration_noise=0.3,
     stagger=False,
 )
@@ -131,7 +131,7 @@ def sample(discount):
         action=jnp.full((count, 1), 0.25),
         reward=jnp.ones(count),
         discount=jnp.array(discount),
-        successor=jnp.zeros((count, 2)),
+        next_observation=jnp.zeros((count, 2)),
     )
 
 
@@ -164,7 +164,7 @@ def test_the_policy_and_the_target_network_wait_for_the_critics():
     # Rounds of one gradient step, policy_every = 3: the third round alone moves them, the target by a half.
     network, config = (
         network_of(Choice()),
-        CONFIG.replace(num_gradient_steps=1, policy_every=3, target_rate=0.5),
+        CONFIG.replace(num_gradient_steps=1, policy_every=3, tau=0.5),
     )
     samples = Sample(CUES, jnp.zeros((2, 1)), jnp.ones(2), jnp.zeros(2), CUES)
     optimizer = adam(config, 0.01)

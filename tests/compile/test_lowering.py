@@ -27,7 +27,7 @@ PPO = [
 MAZE = ["--eval-mazes=2", "--net.num-iterations=2", "--net.channels=2", "--net.head-width=8", "--net.width=8"]
 BIKKLE = ["--eval-episodes=2", "--env.num-pellets", "4"]
 ANY = ["--eval-episodes=2"]
-DQN = ["--dqn.num-envs=4", "--dqn.num-iterations=2", "--net.width=8"]
+DQN = ["--dqn.num-envs=4", "--dqn.num-steps=2", "--net.width=8"]
 PQN = [
     "--algorithm=pqn",
     "--pqn.num-envs=16",
@@ -35,7 +35,7 @@ PQN = [
     "--pqn.num-minibatches=2",
     "--net.width=8",
 ]
-SAC = ["--sac.num-envs=4", "--sac.num-iterations=2", "--net.width=8"]
+SAC = ["--sac.num-envs=4", "--sac.num-steps=2", "--net.width=8"]
 MEMORY = ["--mem.width=8", "--mem.num-layers=1", "--mem.length=3", "--mem.feed-forward=8"]
 
 # Each encoder and memory once, with what an experiment can switch on.

@@ -56,7 +56,7 @@ def test_the_rollout_keeps_the_true_successor_of_a_truncated_episode():
     assert result.truncated.all()
     starts = np.asarray(pool.observation)
     assert all((row == starts).all(1).any() for row in np.asarray(actor.observation))
-    assert not any((row == starts).all(1).any() for row in np.asarray(result.successor))
+    assert not any((row == starts).all(1).any() for row in np.asarray(result.next_observation))
 
 
 def test_a_name_that_brax_does_not_know_is_refused():

@@ -121,7 +121,7 @@ def test_integers_are_normalized_like_all_numbers_and_bytes_and_booleans_are_not
 def learner_of(name, env, params):
     """An algorithm with its smallest network, ready to be trained, and its sizes."""
     small = {"width": 8, "head_width": 0}
-    common = {"num_envs": 4, "num_iterations": 4, "batch_size": 4, "capacity": 64, "warmup_steps": 4}
+    common = {"num_envs": 4, "num_steps": 4, "batch_size": 4, "buffer_size": 64, "warmup_steps": 4}
     if name == "sac":
         soft = make_soft_actor_critic(env, params, "mlp", SoftNetworkConfig(**small))
         return make_sac(env, soft), SACConfig(**common)

@@ -129,7 +129,7 @@ def test_a_rollout_keeps_the_true_successor_and_goes_on_with_a_new_episode(env):
         return jax.lax.scan(step, actor, chances)[1]
 
     seen, result, after, firsts = roll(jax.random.key(0))
-    np.testing.assert_array_equal(result.successor, seen)
+    np.testing.assert_array_equal(result.next_observation, seen)
     ended = np.asarray(result.terminated | result.truncated)
     np.testing.assert_array_equal(
         ended, np.tile(np.arange(2 * limit)[:, None] % limit == limit - 1, num_envs)

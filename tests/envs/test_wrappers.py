@@ -106,7 +106,7 @@ def test_observations_and_actions_lie_in_their_spaces(rollout):
     env, params, (_, after, result, actions) = rollout
     contains = jax.jit(jax.vmap(jax.vmap(env.observation_space(params).contains)))
     assert contains(after.observation).all()
-    assert contains(result.successor).all()
+    assert contains(result.next_observation).all()
     assert jax.vmap(jax.vmap(env.action_space(params).contains))(actions).all()
     space = env.observation_space(params)
     if not hasattr(space, "spaces"):
@@ -123,7 +123,7 @@ def test_a_limit_truncates_and_the_successor_is_that_of_the_episode_that_was_cut
     np.testing.assert_array_equal(after.env_state.time == 0, ended)
     same = jax.tree.map(  # two computations of one thing, so equal to rounding
         lambda a, b: np.isclose(a, b, rtol=1e-6, atol=1e-6).reshape(NUM_STEPS, NUM_ENVS, -1).all(-1),
-        result.successor,
+        result.next_observation,
         after.observation,
     )
     same = np.all(jax.tree.leaves(same), axis=0)

@@ -14,8 +14,8 @@ from purerl.run import checkpoint, cli, directory
 
 TINY = [
     "--total-steps=960", "--num-seeds=2", "--eval-episodes=4", "--net.width=8", "--net.head-width=8",
-    "--dqn.num-envs=4", "--dqn.num-iterations=10", "--dqn.batch-size=8", "--dqn.warmup-steps=80",
-    "--dqn.capacity=200",
+    "--dqn.num-envs=4", "--dqn.num-steps=10", "--dqn.batch-size=8", "--dqn.warmup-steps=80",
+    "--dqn.buffer-size=200",
 ]  # fmt: skip
 TINY_MAZE = [
     "--total-steps=1024", "--eval-mazes=6", "--net.width=8", "--pqn.num-envs=16", "--pqn.num-steps=8",
@@ -75,8 +75,8 @@ def test_a_run_in_mazes_leaves_what_it_promises(tmp_path):
 
 def test_a_replay_that_memory_cannot_hold_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(making, "available_memory", lambda: 10_000)
-    assert command(dqn, *TINY, "--dqn.capacity=20000") == 2
-    assert "try capacity = " in capsys.readouterr().err
+    assert command(dqn, *TINY, "--dqn.buffer-size=20000") == 2
+    assert "try buffer_size = " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,10 @@ def test_a_replay_that_memory_cannot_hold_is_refused(monkeypatch, capsys):
     [
         (["--env=CartPol-v1"], "there is no environment 'CartPol-v1'; try CartPole-v1"),
         (["--env=Pendulum-v1"], "discrete actions"),
-        (["--dqn.num-return-steps=50", "--dqn.capacity=100", "--dqn.warmup-steps=10"], "try capacity = 520"),
+        (
+            ["--dqn.num-return-steps=50", "--dqn.buffer-size=100", "--dqn.warmup-steps=10"],
+            "try buffer_size = 520",
+        ),
         (["--network=image"], "network 'image' needs observations"),
         (["--eval-episodes=0"], "--eval-episodes is 0; it must be at least 1"),
     ],

@@ -15,7 +15,7 @@ from purerl.algorithms.sac import SACConfig
 from purerl.run import cli
 
 TINY = [
-    "--total-steps=512", "--num-seeds=2", "--eval-episodes=4", "--sac.num-envs=8", "--sac.num-iterations=16",
+    "--total-steps=512", "--num-seeds=2", "--eval-episodes=4", "--sac.num-envs=8", "--sac.num-steps=16",
     "--sac.num-gradient-steps=1", "--sac.batch-size=16", "--sac.warmup-steps=64", "--net.width=8",
 ]  # fmt: skip
 

@@ -43,7 +43,7 @@ class Mine(nn.Module):
         return self.start({"last": jnp.zeros((batch, 2))})
 
     @nn.compact
-    def step(self, carry, observation, begins):
+    def step(self, carry, observation, is_first):
         if self.features:
             observation = observation.reshape(-1, self.features)
         logits = nn.Dense(self.num_actions, name="logits")(observation)
@@ -58,8 +58,8 @@ class Mine(nn.Module):
     def next_value(self, carry, observation):
         return self.step(carry, observation, None)[2]
 
-    def __call__(self, observation, carry, begins):
-        return self.step(carry, observation, begins)[1:]
+    def __call__(self, observation, carry, is_first):
+        return self.step(carry, observation, is_first)[1:]
 
 
 class Values(nn.Module):

@@ -78,14 +78,14 @@ def action_values(name, make, config):
 
 def soft(name, env):
     network = make_soft_actor_critic(env, env.default_params, name, SoftNetworkConfig(**SIZES))
-    return make_sac(env, network), SACConfig(num_envs=2, batch_size=2, capacity=64), env
+    return make_sac(env, network), SACConfig(num_envs=2, batch_size=2, buffer_size=64), env
 
 
 POLICIES = {f"ppo-{name}": partial(actor_critic, name) for name in SEEN_BY}
 POLICIES |= {"ppo-gaussian": partial(actor_critic, "mlp", TARGET)}
 POLICIES |= {f"ppo-{name}": partial(remembering, name) for name in ("gru", "lstm", "transformer", "lru")}
 POLICIES |= {
-    "dqn-mlp": partial(action_values, "mlp", make_dqn, DQNConfig(num_envs=2, capacity=64)),
+    "dqn-mlp": partial(action_values, "mlp", make_dqn, DQNConfig(num_envs=2, buffer_size=64)),
     "pqn-cnn": partial(action_values, "cnn", make_pqn, PQNConfig(num_envs=2)),
     "sac-mlp": partial(soft, "mlp", TARGET),
     "sac-attention": partial(soft, "attention", ARENA),

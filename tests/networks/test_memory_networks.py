@@ -24,43 +24,45 @@ def memory(request):
     module = make_memory(request.param, CONFIG)()
     keys = jax.random.split(jax.random.key(0), 5)
     x = jax.random.normal(keys[0], (WIDTH, NUM_STEPS, BATCH))
-    begins = jax.random.bernoulli(keys[1], 0.2, (NUM_STEPS, BATCH)).at[0].set(jnp.array([True, False, False]))
+    is_first = (
+        jax.random.bernoulli(keys[1], 0.2, (NUM_STEPS, BATCH)).at[0].set(jnp.array([True, False, False]))
+    )
 
     @jax.jit
     def prepare():
         carry = module.initial(BATCH)
-        params = module.init(keys[2], carry, x[:, 0], begins[0], method="step")
+        params = module.init(keys[2], carry, x[:, 0], is_first[0], method="step")
         params = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(keys[3], leaf.shape), params)
         before = jax.random.normal(keys[4], (LENGTH + 2, WIDTH, BATCH))
         return params, step_through(module, params, carry, before, jnp.zeros((LENGTH + 2, BATCH), bool))[0]
 
     params, carry = prepare()
-    return module, params, carry, x, begins
+    return module, params, carry, x, is_first
 
 
-def step_through(module, params, carry, x, begins):
+def step_through(module, params, carry, x, is_first):
     """The carry after the steps of x, [T, W, B], and their results, [T, W, B]."""
     step = lambda carry, at: module.apply(params, carry, *at, method="step")  # noqa: E731
-    return jax.lax.scan(step, carry, (x, begins))
+    return jax.lax.scan(step, carry, (x, is_first))
 
 
 @pytest.mark.parametrize("num_steps", [NUM_STEPS, 3 * LENGTH])  # the second is cut into blocks
 def test_stepping_equals_the_segment_with_episodes_that_begin_anywhere(memory, num_steps):
-    module, params, carry, x, begins = memory
-    x, begins = x[:, :num_steps], begins[:num_steps]
-    assert 3 < begins.sum() < num_steps * BATCH / 2
-    _, stepped = jax.jit(partial(step_through, module))(params, carry, jnp.moveaxis(x, 1, 0), begins)
-    segment = jax.jit(module.apply)(params, carry, x, begins)
+    module, params, carry, x, is_first = memory
+    x, is_first = x[:, :num_steps], is_first[:num_steps]
+    assert 3 < is_first.sum() < num_steps * BATCH / 2
+    _, stepped = jax.jit(partial(step_through, module))(params, carry, jnp.moveaxis(x, 1, 0), is_first)
+    segment = jax.jit(module.apply)(params, carry, x, is_first)
     np.testing.assert_allclose(jnp.moveaxis(stepped, 0, 1), segment, atol=1e-5)
 
 
 def test_information_never_crosses_the_border_of_an_episode_and_reaches_all_of_it(memory):
     module, params, carry, x, _ = memory
-    begins = jnp.zeros((NUM_STEPS, BATCH), bool).at[6].set(True)
+    is_first = jnp.zeros((NUM_STEPS, BATCH), bool).at[6].set(True)
 
     def sizes(step):
         """Gradients of the result of one step by each step of the segment, [T]."""
-        out = lambda x: jnp.sin(module.apply(params, carry, x, begins)[:, step]).sum()  # noqa: E731
+        out = lambda x: jnp.sin(module.apply(params, carry, x, is_first)[:, step]).sum()  # noqa: E731
         return jnp.abs(jax.grad(out)(x)).sum((0, 2))
 
     late, last_before = jax.jit(sizes, static_argnums=0)(8), jax.jit(sizes, static_argnums=0)(5)
@@ -72,10 +74,10 @@ def test_information_never_crosses_the_border_of_an_episode_and_reaches_all_of_i
 
 
 def test_what_was_remembered_before_counts_where_the_episode_goes_on_and_not_where_one_begins(memory):
-    module, params, carry, x, begins = memory
+    module, params, carry, x, is_first = memory
     # The first of the three environments begins an episode with the segment, the others go on.
     scaled = jax.tree.map(lambda leaf: 2 * leaf if leaf.dtype == jnp.float32 else leaf, carry)
-    run = jax.jit(lambda carry: module.apply(params, carry, x, begins)[:, 0])
+    run = jax.jit(lambda carry: module.apply(params, carry, x, is_first)[:, 0])
     change = jnp.abs(run(scaled) - run(carry)).max(0)
     assert change[0] == 0
     assert (change[1:] > 1e-4).all()
@@ -85,18 +87,18 @@ def test_the_transformer_sees_as_far_as_its_memory_and_its_layers_and_no_farther
     # Each of L layers looks M steps back, so L M in all.
     module = make_memory("transformer", dataclasses.replace(CONFIG, num_layers=2))()
     x = jax.random.normal(jax.random.key(0), (WIDTH, NUM_STEPS, 1))
-    begins = jnp.zeros((NUM_STEPS, 1), bool)
+    is_first = jnp.zeros((NUM_STEPS, 1), bool)
     carry = module.initial(1)
-    params = module.init(jax.random.key(1), carry, x[:, 0], begins[0], method="step")
-    out = lambda x: jnp.sin(module.apply(params, carry, x, begins)[:, 12]).sum()  # noqa: E731
+    params = module.init(jax.random.key(1), carry, x[:, 0], is_first[0], method="step")
+    out = lambda x: jnp.sin(module.apply(params, carry, x, is_first)[:, 12]).sum()  # noqa: E731
     reach = jnp.abs(jax.jit(jax.grad(out))(x)).sum((0, 2))
     assert (reach[: 12 - 2 * LENGTH] == 0).all()
     assert (reach[12 - 2 * LENGTH : 13] > 0).all()
 
 
 def test_ages_count_the_steps_of_the_episode_up_to_the_limit():
-    begins = jnp.array([[0, 0, 1, 0, 0, 0], [1, 0, 0, 0, 0, 0]], bool).T
-    ages = episode_ages(begins, jnp.array([2, 5]), 3)
+    is_first = jnp.array([[0, 0, 1, 0, 0, 0], [1, 0, 0, 0, 0, 0]], bool).T
+    ages = episode_ages(is_first, jnp.array([2, 5]), 3)
     np.testing.assert_array_equal(ages.T, [[2, 3, 0, 1, 2, 3], [0, 1, 2, 3, 3, 3]])
 
 

@@ -11,7 +11,7 @@ class Step(NamedTuple):
     reward: float
     terminated: bool
     truncated: bool
-    successor: np.ndarray
+    next_observation: np.ndarray
 
 
 class Window(NamedTuple):
@@ -19,7 +19,7 @@ class Window(NamedTuple):
     action: np.ndarray
     reward: float
     discount: float
-    successor: np.ndarray
+    next_observation: np.ndarray
 
 
 def window(steps: list[Step], start: int, num_steps: int, gamma: float) -> Window:
@@ -31,4 +31,4 @@ def window(steps: list[Step], start: int, num_steps: int, gamma: float) -> Windo
         if step.terminated or step.truncated:
             break
     last = 0.0 if step.terminated else discount
-    return Window(steps[start].observation, steps[start].action, total, last, step.successor)
+    return Window(steps[start].observation, steps[start].action, total, last, step.next_observation)

@@ -83,9 +83,9 @@ def test_sums_fit_the_leaves_where_a_leaf_is_named_twice():
     assert sum_tree.total(tree) == tree[0][3] + 4.0 + 1.0
 
 
-def filled(replay, num_steps=40, num_envs=2, capacity=60):
+def filled(replay, num_steps=40, num_envs=2, buffer_size=60):
     batches, plain = history(num_steps, num_envs, truncates=0.3)
-    state = replay.init(example(batches), capacity, num_envs)
+    state = replay.init(example(batches), buffer_size, num_envs)
     add = jax.jit(replay.add)
     for batch in batches:
         state = add(state, batch)
@@ -143,7 +143,7 @@ def test_events_that_are_overwritten_are_forgotten():
 
 def test_new_steps_get_the_highest_priority_and_weights_undo_the_draw():
     replay = prioritized()
-    state, _ = filled(replay, num_steps=10, capacity=100)
+    state, _ = filled(replay, num_steps=10, buffer_size=100)
     _, index, weight = replay.sample(state, jax.random.key(0), 256, 0.9)
     second = index >= ring_size(state.storage)
     priority = 1.0 + 4.0 * second  # 1 in the first environment, 5 in the second
@@ -162,7 +162,7 @@ def test_new_steps_get_the_highest_priority_and_weights_undo_the_draw():
 
 def test_a_step_without_experience_can_get_no_priority():
     replay = prioritized()
-    state, _ = filled(replay, num_steps=3, capacity=100)
+    state, _ = filled(replay, num_steps=3, buffer_size=100)
     outside = jnp.array([80])
     assert replay.update(state, outside, jnp.array([9.0])).tree[0][80] == 0
 
@@ -220,7 +220,7 @@ def test_each_batch_of_a_round_is_a_stratified_sample_of_all_priorities():
 
 def test_weights_belong_to_their_draws_in_each_batch_of_a_round():
     replay = prioritized()
-    state, _ = filled(replay, num_steps=10, capacity=100)
+    state, _ = filled(replay, num_steps=10, buffer_size=100)
     index = jnp.flatnonzero(state.tree[0] > 0)
     state = replay.update(state, index, 1.0 + (index % 5))
     _, drawn, weight = in_rounds(replay, state, 400, 4, 16)

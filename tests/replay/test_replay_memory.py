@@ -20,11 +20,11 @@ def experience(shape=(4,), dtype=jnp.float32):
         reward=jax.ShapeDtypeStruct((), jnp.float32),
         terminated=flag,
         truncated=flag,
-        successor=observation,
+        next_observation=observation,
     )
 
 
-def loop(replay, capacity):
+def loop(replay, buffer_size):
     """A compiled loop that adds, draws and changes priorities; its state is donated."""
 
     def run(state, key):
@@ -36,16 +36,16 @@ def loop(replay, capacity):
                 reward=number[:, 0],
                 terminated=number[:, 1] > 0.9,
                 truncated=number[:, 2] > 0.9,
-                successor=number,
+                next_observation=number,
             )
             state = replay.add(state, batch)
             sample, index, weight = replay.sample(state, key, 32, 0.99)
             state = replay.update(state, index, jnp.abs(sample.reward) + 0.1)
-            return state, (sample.successor * weight[:, None]).sum()
+            return state, (sample.next_observation * weight[:, None]).sum()
 
         return jax.lax.scan(step, state, jax.random.split(key, 50))
 
-    state = jax.eval_shape(lambda: replay.init(experience(), capacity, NUM_ENVS))
+    state = jax.eval_shape(lambda: replay.init(experience(), buffer_size, NUM_ENVS))
     return jax.jit(run, donate_argnums=0).lower(state, jax.random.key(0)).compile()
 
 
@@ -59,11 +59,11 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_compiled_loop_copies_no_buffer(kind):
-    capacity = 123_450
-    compiled = loop(KINDS[kind], capacity)
-    rows = capacity // NUM_ENVS
+    buffer_size = 123_450
+    compiled = loop(KINDS[kind], buffer_size)
+    rows = buffer_size // NUM_ENVS
     copies = re.findall(
-        rf"= \w+\[(?:{NUM_ENVS},{rows}|{capacity}|1234\d\d)[,\]].* copy(?:-start)?\(.*", compiled.as_text()
+        rf"= \w+\[(?:{NUM_ENVS},{rows}|{buffer_size}|1234\d\d)[,\]].* copy(?:-start)?\(.*", compiled.as_text()
     )
     assert not copies
     # Nor is there room for one: what the program needs besides its state is far less than the state.
@@ -87,13 +87,15 @@ def test_fifty_thousand_stacks_of_four_frames_take_little_more_than_the_frames()
 
 def test_what_cannot_fit_is_refused_with_sizes_that_would():
     # 28 bytes a row and a few for each environment: 10,000 rows and two seeds are about 500,000 bytes.
-    fits = lambda capacity, seeds: check_fits(  # noqa: E731
-        uniform(), experience(), capacity, NUM_ENVS, seeds, available=600_000
+    fits = lambda buffer_size, seeds: check_fits(  # noqa: E731
+        uniform(), experience(), buffer_size, NUM_ENVS, seeds, available=600_000
     )
     assert fits(10_000, 2) < 600_000
-    with pytest.raises(ValueError, match=r"capacity = 40000 takes .* KiB .* try capacity = (\d+)") as refused:
+    with pytest.raises(
+        ValueError, match=r"buffer_size = 40000 takes .* KiB .* try buffer_size = (\d+)"
+    ) as refused:
         fits(40_000, 1)
-    fits(int(re.search(r"try capacity = (\d+)", str(refused.value)).group(1)), 1)
+    fits(int(re.search(r"try buffer_size = (\d+)", str(refused.value)).group(1)), 1)
     with pytest.raises(ValueError, match="num_seeds = 2"):
         fits(10_000, 3)
     assert check_fits(uniform(), experience(), 10**9, NUM_ENVS, 1, available=None) > 10**10

@@ -14,9 +14,9 @@ from purerl.replay.storage import OPEN, newest_frame, ring_size
 GAMMA = 0.9
 
 
-def filled(replay, batches, capacity):
+def filled(replay, batches, buffer_size):
     num_envs = len(batches[0].reward)
-    state = replay.init(example(batches), capacity, num_envs)
+    state = replay.init(example(batches), buffer_size, num_envs)
 
     @jax.jit
     def fill(state, stacked):
@@ -25,9 +25,9 @@ def filled(replay, batches, capacity):
     return fill(state, jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches))
 
 
-def compare(replay, batches, plain, capacity, num_samples=400):
+def compare(replay, batches, plain, buffer_size, num_samples=400):
     """Draws samples, finds each in the plain list, compares; returns which steps were met."""
-    met, state = set(), filled(replay, batches, capacity)
+    met, state = set(), filled(replay, batches, buffer_size)
     num_steps = compare.num_steps
     sample, index, weight = jax.device_get(replay.sample(state, jax.random.key(1), num_samples, GAMMA))
     for position in np.flatnonzero(weight):
@@ -42,7 +42,7 @@ def compare(replay, batches, plain, capacity, num_samples=400):
         np.testing.assert_allclose(sample.reward[position], expected.reward, atol=1e-5)
         np.testing.assert_allclose(sample.discount[position], expected.discount, rtol=1e-5)
         if expected.discount > 0:
-            np.testing.assert_array_equal(sample.successor[position], expected.successor)
+            np.testing.assert_array_equal(sample.next_observation[position], expected.next_observation)
         met.add((env, start))
     return met
 
@@ -54,7 +54,7 @@ def test_windows_equal_a_plain_loop_over_whole_transitions_bit_for_bit(make, num
     # 60 steps go into rings of 40 rows: what is compared has wrapped around.
     batches, plain = history(60, 3, seed=num_steps, num_frames=num_frames)
     compare.num_steps = num_steps
-    met = compare(make(num_steps, num_frames), batches, plain, capacity=120)
+    met = compare(make(num_steps, num_frames), batches, plain, buffer_size=120)
     truncated = {(env, t) for env, t in met if plain[env][t].truncated}
     terminated = {(env, t) for env, t in met if plain[env][t].terminated}
     assert len(met) > 80
@@ -66,7 +66,7 @@ def test_windows_equal_a_plain_loop_over_whole_transitions_bit_for_bit(make, num
 def test_every_step_that_is_kept_can_be_drawn_and_the_newest_at_once(make):
     batches, plain = history(20, 2)
     compare.num_steps = 1
-    met = compare(make(), batches, plain, capacity=200, num_samples=1000)
+    met = compare(make(), batches, plain, buffer_size=200, num_samples=1000)
     assert met == {(env, t) for env in range(2) for t in range(20)}
 
 
@@ -75,7 +75,7 @@ def test_episodes_of_one_truncated_step_lose_nothing(make):
     # Each step needs two rows here: its own, and that of its true successor.
     batches, plain = history(30, 2, terminates=0.0, truncates=1.0)
     compare.num_steps = 1
-    met = compare(make(), batches, plain, capacity=200, num_samples=1000)
+    met = compare(make(), batches, plain, buffer_size=200, num_samples=1000)
     assert met == {(env, t) for env in range(2) for t in range(30)}
 
 
@@ -88,7 +88,7 @@ def test_observations_of_any_tree_keep_their_dtypes():
         reward=jnp.float32(0),
         terminated=flag,
         truncated=flag,
-        successor=observation,
+        next_observation=observation,
     )
     replay = uniform()
     state = replay.init(one, 40, 4)
@@ -96,7 +96,7 @@ def test_observations_of_any_tree_keep_their_dtypes():
     sample, _, _ = replay.sample(replay.add(state, batch), jax.random.key(0), 8, 0.9)
     assert sample.observation["pixels"].dtype == jnp.uint8
     assert sample.observation["speed"].dtype == jnp.float16
-    assert sample.successor["pixels"].shape == (8, 5, 5)
+    assert sample.next_observation["pixels"].shape == (8, 5, 5)
     assert sample.action.dtype == jnp.int8
 
 
@@ -117,11 +117,13 @@ def test_an_empty_replay_gives_samples_without_weight(make):
     assert (unpack(state.storage.rows).mark == OPEN).all()
     sample, _, weight = replay.sample(state, jax.random.key(0), 16, 0.9)
     assert (weight == 0).all()
-    for seen in (sample.observation, sample.successor):  # a network must be able to answer
+    for seen in (sample.observation, sample.next_observation):  # a network must be able to answer
         np.testing.assert_array_equal(seen, np.stack([example(batches).observation] * 16))
 
 
 def test_a_replay_too_small_for_its_windows_is_refused():
     batches, _ = history(1, 3)
-    with pytest.raises(ValueError, match=r"capacity = 12 leaves 4 rows to each of 3 .* try capacity = 21"):
+    with pytest.raises(
+        ValueError, match=r"buffer_size = 12 leaves 4 rows to each of 3 .* try buffer_size = 21"
+    ):
         uniform(num_steps=5).init(example(batches), 12, 3)

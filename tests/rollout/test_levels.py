@@ -113,7 +113,7 @@ LEARNERS = {
     "dqn": lambda env, curriculum: (
         make_dqn(env, make_q_network(env, None, "mlp", SMALL), None, curriculum),
         DQNConfig(
-            num_envs=8, num_iterations=2, num_levels=8, batch_size=32, capacity=800, warmup_steps=32,
+            num_envs=8, num_steps=2, num_levels=8, batch_size=32, buffer_size=800, warmup_steps=32,
             learning_rate=1e-2, target_every=10,
         ),
     ),

@@ -61,7 +61,7 @@ def test_the_successor_is_the_one_before_the_reset_and_the_next_observation_the_
     stepped, step, _ = step_environments(
         env, params, actor, pool, jnp.ones(4), draw_chance(jax.random.key(2), 4)
     )
-    np.testing.assert_allclose(step.successor, actor.observation + 1.0)
+    np.testing.assert_allclose(step.next_observation, actor.observation + 1.0)
     assert step.truncated.all()
     assert not step.terminated.any()
     assert (stepped.observation >= 100.0).all()  # levels of the pool start there
@@ -89,7 +89,7 @@ def test_bootstrap_values_belong_to_the_true_successor():
     # step is its observation + 1, although the next row of the rollout is a fresh level near 100. There
     # every step terminates, and what follows has no value.
     env, params, actor, pool = start()
-    act = lambda carry, seen, begins, key: (carry, jnp.ones(4), jnp.zeros(4), seen[:, 0])  # noqa: E731
+    act = lambda carry, seen, is_first, key: (carry, jnp.ones(4), jnp.zeros(4), seen[:, 0])  # noqa: E731
     value_of = lambda carry, observation: observation[:, 0]  # noqa: E731
     _, transitions, _, metrics = unroll(env, params, actor, pool, jax.random.key(2), 7, act, value_of)
     np.testing.assert_allclose(transitions.next_value[:3], transitions.value[:3] + 1.0, rtol=1e-6)
@@ -114,7 +114,7 @@ def test_values_are_computed_where_they_are_needed_however_many_those_are(num_en
 def test_staggered_environments_do_not_end_together():
     # Reward 0 a step and a limit of 50: nothing but the limit, or a cut, ends an episode.
     env, params, actor, pool = start(num_envs=64, stagger=True, max_steps_in_episode=50)
-    act = lambda carry, seen, begins, key: (carry, jnp.zeros(64), jnp.zeros(64), jnp.zeros(64))  # noqa: E731
+    act = lambda carry, seen, is_first, key: (carry, jnp.zeros(64), jnp.zeros(64), jnp.zeros(64))  # noqa: E731
     value_of = lambda carry, observation: observation[:, 0]  # noqa: E731
     pool = make_pool(env, params, jax.random.key(1), 5)
     transitions = unroll(env, params, actor, pool, jax.random.key(2), 50, act, value_of)[1]
@@ -130,7 +130,7 @@ def test_a_staggered_start_is_the_start_of_a_level_and_its_cut_bootstraps():
     env, params, actor, pool = start(num_envs=64, stagger=True, max_steps_in_episode=6)
     np.testing.assert_array_equal(actor.env_state.time, 0)
     np.testing.assert_array_equal(actor.observation[:, 0], actor.env_state.count)
-    act = lambda carry, seen, begins, key: (carry, jnp.ones(64), jnp.zeros(64), seen[:, 0])  # noqa: E731
+    act = lambda carry, seen, is_first, key: (carry, jnp.ones(64), jnp.zeros(64), seen[:, 0])  # noqa: E731
     value_of = lambda carry, observation: observation[:, 0]  # noqa: E731
     transitions = unroll(env, params, actor, pool, jax.random.key(2), 6, act, value_of)[1]
     first = np.asarray(transitions.truncated).argmax(0)
@@ -144,7 +144,7 @@ def test_episodes_that_a_staggered_start_cut_short_are_left_out_of_the_statistic
     # environment ends the episode that it began with and the one after it.
     env, params, actor, _ = start(num_envs=64, stagger=True, max_steps_in_episode=6)
     pool = make_pool(env, params, jax.random.key(1), 5)
-    act = lambda carry, seen, begins, key: (carry, jnp.ones(64), jnp.zeros(64), jnp.zeros(64))  # noqa: E731
+    act = lambda carry, seen, is_first, key: (carry, jnp.ones(64), jnp.zeros(64), jnp.zeros(64))  # noqa: E731
     value_of = lambda carry, observation: observation[:, 0]  # noqa: E731
     metrics = unroll(env, params, actor, pool, jax.random.key(2), 12, act, value_of)[3]
     num_whole = 64 + int((actor.cut_after == 0).sum())
@@ -180,7 +180,7 @@ def test_an_environment_gets_clipped_actions_of_its_own_shape_and_what_is_learnt
     pool = make_pool(env, params, jax.random.key(0), 3)
     actor = init_actor(params, pool, jax.random.key(1), 3, stagger=False)
     raw = jnp.tile(SAMPLED, (3, 1))
-    act = lambda carry, seen, begins, key: (carry, raw, jnp.full(3, -7.0), jnp.zeros(3))  # noqa: E731
+    act = lambda carry, seen, is_first, key: (carry, raw, jnp.full(3, -7.0), jnp.zeros(3))  # noqa: E731
     actor, transitions, _, _ = unroll(
         env, params, actor, pool, jax.random.key(2), 2, act, lambda carry, seen: jnp.zeros(3)
     )

@@ -109,10 +109,10 @@ COURSES = [
 ]
 
 
-@pytest.mark.parametrize(("values", "begins", "tells", "finding"), COURSES)
-def test_a_fault_that_lasts_is_told_once_when_it_has_lasted(values, begins, tells, finding):
+@pytest.mark.parametrize(("values", "is_first", "tells", "finding"), COURSES)
+def test_a_fault_that_lasts_is_told_once_when_it_has_lasted(values, is_first, tells, finding):
     courses = {
-        key: course for name, value in values.items() for key, course in jump(name, begins, value).items()
+        key: course for name, value in values.items() for key, course in jump(name, is_first, value).items()
     }
     ((chunk, sentence),) = told(lines(**courses))
     assert (chunk, sentence[: len(finding)]) == (tells, finding)

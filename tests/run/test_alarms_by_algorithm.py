@@ -27,13 +27,13 @@ ALGORITHMS = {
         NUMBERS,
         make_sac,
         lambda env: make_soft_actor_critic(env, env.default_params, "mlp"),
-        SACConfig(num_envs=2, batch_size=2, capacity=64, warmup_steps=8),
+        SACConfig(num_envs=2, batch_size=2, buffer_size=64, warmup_steps=8),
     ),
     "DQN": (
         CHOICES,
         make_dqn,
         lambda env: make_q_network(env, env.default_params, "mlp"),
-        DQNConfig(num_envs=2, capacity=64, warmup_steps=8),
+        DQNConfig(num_envs=2, buffer_size=64, warmup_steps=8),
     ),
     "PQN": (
         CHOICES,
