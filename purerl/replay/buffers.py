@@ -202,8 +202,8 @@ def count_rows(buffer_size: int, num_envs: int, num_steps: int, num_frames: int)
     rows, least = -(-buffer_size // num_envs), num_steps + num_frames + 1
     if rows < least:
         raise ValueError(
-            f"buffer_size = {buffer_size} leaves {rows} rows to each of {num_envs} environments, and windows of "
-            f"{num_steps} steps need {least}; try buffer_size = {least * num_envs}"
+            f"buffer_size = {buffer_size} leaves {rows} rows to each of {num_envs} environments, and windows "
+            f"of {num_steps} steps need {least}; try buffer_size = {least * num_envs}"
         )
     return rows
 

@@ -70,8 +70,7 @@ def test_nothing_here_takes_or_gives_just_anything():
             lines = {
                 node.lineno for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == "Any"
             }
-            # The signature that a flax module overrides; a key of a cache, and the numbers of a report; classes to
-            # choose from.
+            # The signature that a flax module overrides; a key of a cache, and numbers of a report; classes.
             assert len(lines) <= {"layers.py": 1, "evaluate.py": 2, "families.py": 2}.get(file.name, 0), file
 
 

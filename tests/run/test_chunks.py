@@ -48,7 +48,7 @@ def chunks(tmp_path, *, before_chunk=lambda count: None, record=lambda report: N
             tmp_path, state_of(0), "this", texts=lambda chunk: {"chunk": b"%d" % chunk}
         ),
         "recording": recording,
-        "failed": (),
+        "failed": tuple,
         "keep_going_on_nan": False,
         "name_row": lambda row: f"row {row}",
         "console": Console(file=io.StringIO()),
