@@ -44,7 +44,7 @@ def test_every_number_reaches_learning_but_those_that_another_option_switches_of
     names = {jax.tree_util.keystr(path).lstrip(".") for path, _ in paths}
     found = reach(entry.on(entry.env()), config)
     assert names - found.learns == idle | ALWAYS_READ
-    assert names - found.learns - found.is_first == idle - AT_THE_BEGINNING
+    assert names - found.learns - found.begins == idle - AT_THE_BEGINNING
 
 
 def test_a_number_reaches_a_loop_through_the_carry_of_its_last_step():
