@@ -90,13 +90,15 @@ def load_experiment(script: Path) -> tuple[type[Any], Any]:
         config_class, build = getattr(module, "Config", None), getattr(module, "build", None)
         if isinstance(config_class, type):
             config_class()
+        if not (isinstance(config_class, type) and issubclass(config_class, RunOptions) and callable(build)):
+            raise UserError(f"{script} is no experiment: it has no Config on top of RunOptions, or no build")
     except (Exception, SystemExit) as error:
-        del sys.modules[script.stem]
+        del sys.modules[script.stem]  # it may have the name of a module that others need
         if before is not None:
             sys.modules[script.stem] = before
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"{script} {_why_not(error, script)}") from error
-    if not (isinstance(config_class, type) and issubclass(config_class, RunOptions) and callable(build)):
-        raise UserError(f"{script} is no experiment: it has no Config on top of RunOptions, or no build")
     return config_class, build
 
 
