@@ -22,8 +22,8 @@ from jax.scipy.special import xlogy
 from purerl.algorithms import Registered, dqn
 from purerl.algorithms.diagnostics import greedy_entropy, look_inside
 from purerl.algorithms.dqn import Batch, ValueConfig, greedy_parts
-from purerl.algorithms.off_policy import adam, make_off_policy
-from purerl.algorithms.skeleton import static
+from purerl.algorithms.off_policy import make_off_policy
+from purerl.algorithms.skeleton import adam, static
 from purerl.functional.losses import return_metrics
 from purerl.functional.metrics import Packed, as_means
 from purerl.functional.returns import bootstrap

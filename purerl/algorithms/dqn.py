@@ -28,12 +28,11 @@ from purerl.algorithms.off_policy import (
     OffPolicy,
     OffPolicyConfig,
     Round,
-    adam,
     in_batches,
     make_off_policy,
     scan_or_call,
 )
-from purerl.algorithms.skeleton import static
+from purerl.algorithms.skeleton import adam, static
 from purerl.functional import losses
 from purerl.functional.metrics import Packed, as_means
 from purerl.functional.schedules import exploration_rate

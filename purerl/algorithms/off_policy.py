@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 
 from purerl.algorithms import skeleton
 from purerl.algorithms.diagnostics import gradient_metrics, keep_gradient, probe
-from purerl.algorithms.skeleton import AlgorithmConfig, check_config, check_multiple, static
+from purerl.algorithms.skeleton import AlgorithmConfig, adam, check_config, check_multiple, static
 from purerl.functional.collectives import max_across, mean_across, num_shards, split_key, sum_across
 from purerl.functional.metrics import Packed, add_up, as_mean, pack
 from purerl.functional.returns import bootstrap
@@ -121,15 +121,6 @@ class Round(NamedTuple):
         change, state = self.optimizer.update(gradient, state, params)
         metrics |= {"gradient_norm": as_mean(optax.tree.norm(gradient))}
         return params + change, state, told, metrics
-
-
-def adam(config: Any, rate: jax.Array | float) -> optax.GradientTransformation:
-    """Adam behind a clip of the global norm, for one flat vector."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.max_grad_norm),
-        optax.scale_by_adam(eps=config.adam_epsilon),
-        optax.scale(-rate),
-    )
 
 
 class OffPolicy(NamedTuple):

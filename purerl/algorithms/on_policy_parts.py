@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from purerl.algorithms.skeleton import AlgorithmConfig, check_config, check_multiple, static
+from purerl.algorithms.skeleton import AlgorithmConfig, adam, check_config, check_multiple, static
 from purerl.functional.distributions import act_with, draw_noise
 from purerl.functional.metrics import Packed
 from purerl.functional.normalize import Moments
@@ -139,15 +139,6 @@ def choose_action(
     is_first = jnp.zeros(jax.tree.leaves(observation)[0].shape[0], bool)
     carry, policy, _ = network.apply(learner.params, carry, observation, is_first, method="step")
     return carry, policy.mode() if deterministic else policy.sample(seed=key)
-
-
-def adam(config: Any, rate: jax.Array) -> optax.GradientTransformation:
-    """Adam behind a clip of the global norm, for one flat vector."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.max_grad_norm),
-        optax.scale_by_adam(eps=config.adam_epsilon),
-        optax.scale(-rate),
-    )
 
 
 def judge(network: Any, params: PyTree, samples: Samples) -> tuple[Any, jax.Array]:

@@ -19,8 +19,8 @@ from flax import struct
 from purerl.algorithms import Registered
 from purerl.algorithms.diagnostics import policy_metrics
 from purerl.algorithms.on_policy import make_on_policy
-from purerl.algorithms.on_policy_parts import OnPolicy, OnPolicyConfig, Samples, Targets, adam, judge
-from purerl.algorithms.skeleton import static
+from purerl.algorithms.on_policy_parts import OnPolicy, OnPolicyConfig, Samples, Targets, judge
+from purerl.algorithms.skeleton import adam, static
 from purerl.functional.distributions import entropy_of
 from purerl.functional.losses import approximate_kl, clipped_surrogate, clipped_value_loss
 from purerl.functional.metrics import Packed, as_means

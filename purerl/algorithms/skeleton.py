@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+import optax
 import tyro
 from flax import struct
 
@@ -59,6 +60,15 @@ def check_config(config: AlgorithmConfig, shards: int) -> None:
     """Raises ValueError, with one line, where an option is out of its range or shards cannot share it."""
     ranges.check(config)
     check_multiple(config, "num_envs", shards, f"{shards} devices")
+
+
+def adam(config: AlgorithmConfig, rate: jax.Array | float) -> optax.GradientTransformation:
+    """Adam behind a clip of the global norm, for one flat vector."""
+    return optax.chain(
+        optax.clip_by_global_norm(config.max_grad_norm),
+        optax.scale_by_adam(eps=config.adam_epsilon),
+        optax.scale(-rate),
+    )
 
 
 def begin(

@@ -25,12 +25,11 @@ from purerl.algorithms.off_policy import (
     OffPolicy,
     OffPolicyConfig,
     Round,
-    adam,
     in_batches,
     make_off_policy,
     scan_or_call,
 )
-from purerl.algorithms.skeleton import static
+from purerl.algorithms.skeleton import adam, static
 from purerl.functional.losses import return_metrics
 from purerl.functional.metrics import Packed, as_mean, as_means
 from purerl.functional.returns import bootstrap

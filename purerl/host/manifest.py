@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from purerl.host import serialization, textfiles
 from purerl.host.errors import UserError, one_line
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FILE = "manifest.json"
 PREFIX = "chunk-"
 _DIGEST = "sha256"

@@ -21,7 +21,7 @@ from purerl.run.experiment import HOST_OPTIONS, Experiment, RunOptions, check_op
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 TIMING_FILE = "timing.jsonl"

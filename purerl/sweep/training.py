@@ -38,7 +38,7 @@ from purerl.sweep.settings import (
 from purerl.sweep.space import Space, as_text, draw
 
 SWEEP_FILE = "sweep.json"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Sweep(NamedTuple):

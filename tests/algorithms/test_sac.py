@@ -10,8 +10,9 @@ from probes import ActionFollowsCue, ContinuousTarget
 
 from purerl import spaces
 from purerl.algorithms.exploration import to_bounds
-from purerl.algorithms.off_policy import Round, adam, flatten, unflatten
+from purerl.algorithms.off_policy import Round, flatten, unflatten
 from purerl.algorithms.sac import SACConfig, continuous_terms, init, learn, make_sac, sac_loss
+from purerl.algorithms.skeleton import adam
 from purerl.compile.program import train
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic
 from purerl.replay import Sample

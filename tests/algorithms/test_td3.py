@@ -10,7 +10,8 @@ from flax import struct
 from probes import ActionFollowsCue, Probe
 
 from purerl import spaces
-from purerl.algorithms.off_policy import Round, adam, flatten, unflatten
+from purerl.algorithms.off_policy import Round, flatten, unflatten
+from purerl.algorithms.skeleton import adam
 from purerl.algorithms.td3 import TD3Config, act, init, learn, make_td3, policy_loss, td3_loss, td3_target
 from purerl.compile.program import sweep
 from purerl.networks.soft_actor_critic import SoftNetworkConfig, make_soft_actor_critic

@@ -169,7 +169,7 @@ def test_another_version_is_refused(tmp_path):
     # Earlier versions wrote no digest of the manifest itself.
     earlier = {name: value for name, value in manifest.items() if name != "sha256"} | {"schema": 1}
     (path / "manifest.json").write_text(json.dumps(earlier))
-    with pytest.raises(UserError, match="format 1, this PureRL reads format 2; go on with the version that"):
+    with pytest.raises(UserError, match="format 1, this PureRL reads format 3; go on with the version that"):
         newest(tmp_path)
 
 

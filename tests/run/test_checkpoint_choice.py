@@ -166,5 +166,5 @@ def test_a_run_of_another_experiment_is_not_gone_on_with(run_dir, command):
 def test_the_configuration_of_an_earlier_version_is_refused_by_its_number(run_dir):
     file = run_dir / directory.CONFIG_FILE
     file.write_text(json.dumps({"schema": 1, "config": {}}))
-    with pytest.raises(UserError, match="has format 1, this PureRL reads format 2; go on with the version"):
+    with pytest.raises(UserError, match="has format 1, this PureRL reads format 3; go on with the version"):
         directory.read_config(run_dir, Config, "--resume")
