@@ -99,3 +99,18 @@ def test_a_full_disk_is_one_line_that_says_what_is_left_and_a_fault_stays_a_faul
         train_chunks(fail(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))), state_of(0))
     with pytest.raises(ConnectionError):
         train_chunks(fail(ConnectionError(errno.ECONNRESET, "reset")), state_of(0))
+
+
+def test_what_has_failed_is_asked_for_when_the_files_are_open_and_no_sooner(tmp_path):
+    # Opening cuts off what was written after the checkpoint, which may be damaged.
+    events = []
+
+    @contextmanager
+    def recording():
+        events.append("opened")
+        yield lambda report: None
+
+    train_chunks(
+        chunks(tmp_path, recording=recording, failed=lambda: events.append("asked") or ()), state_of(0)
+    )
+    assert events == ["opened", "asked"]
